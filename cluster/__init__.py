@@ -1,0 +1,1 @@
+"""Top floor: everything that knows the whole; the only room that imports all the others."""

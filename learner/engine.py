@@ -1,0 +1,144 @@
+"""One rank of the DeepSpeed learner: it sees tokens, masks and advantages, and never an algorithm's name."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from learner.settings import LearnerSettings
+from rl.batching import MicroBatch
+from rl.losses import token_logprobs
+
+_TAG = "state"
+
+Loss = Callable[[Tensor, Tensor, MicroBatch], Tensor]
+"""(log-probabilities `[B, T]`, entropies `[B, T]`, micro-batch) to this micro-batch's share of the loss."""
+
+
+def load_model(folder: str | Path, settings: LearnerSettings) -> PreTrainedModel:
+    """The model at `folder` in the learner's dtype, attending without a mask over right-padded rows."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa")
+
+
+def prepare_process(settings: LearnerSettings) -> None:
+    """What DeepSpeed expects of a process, set before it is imported."""
+    torch.set_num_threads(settings.threads)
+    # DeepSpeed builds its shared-memory collective on first use and looks for ninja on PATH.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not torch.cuda.is_available():
+        os.environ["DS_ACCELERATOR"] = "cpu"
+
+
+class LearnerEngine:
+    """A model under DeepSpeed, with the few operations that training here needs. All ranks call each of them together."""
+
+    def __init__(self, model: PreTrainedModel, settings: LearnerSettings, lr: float) -> None:
+        prepare_process(settings)
+        import deepspeed
+
+        self._deepspeed = deepspeed
+        deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
+        self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=model, model_parameters=_parameter_groups(model, settings), config=_deepspeed_config(settings, lr)
+        )
+        self.device = self._engine.device
+        self.model: PreTrainedModel = model
+
+    def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the micro-batch's targets, and entropies, both `[B, T]`."""
+        logits = self._engine(input_ids=batch.token_ids.to(self.device), use_cache=False).logits
+        return token_logprobs(logits, batch.targets.to(self.device), temperature)
+
+    def update(self, micro_batches: Sequence[MicroBatch], loss: Loss, lr: float, temperature: float = 1.0) -> float:
+        """One optimizer step over this rank's micro-batches; every rank brings as many.
+
+        `loss` normalises by global counts; DeepSpeed averages over ranks, so the sum is restored here.
+
+        Returns:
+            This rank's part of the loss.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        total = 0.0
+        self._engine.train()
+        for index, batch in enumerate(micro_batches):
+            self._engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
+            logprobs, entropies = self.logprobs(batch, temperature)
+            part = loss(logprobs, entropies, batch)
+            self._engine.backward(part * self.ranks, scale_wrt_gas=False)
+            self._engine.step()
+            total += float(part.detach())
+        return total
+
+    def gradient_norm(self) -> float:
+        """Norm of the last step's gradient before clipping; nan where DeepSpeed does not tell (stage 0 in fp32)."""
+        norm = self._engine.get_global_grad_norm()
+        return float("nan") if norm is None else float(norm)
+
+    @contextmanager
+    def full_weights(self) -> Iterator[dict[str, Tensor]]:
+        """The whole model's weights by their Hugging Face names, gathered on every rank under ZeRO-3."""
+        parameters = dict(self.model.named_parameters())
+        sharded = [parameter for parameter in parameters.values() if hasattr(parameter, "ds_id")]
+        with self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded)):
+            yield {name: parameter.detach().cpu() for name, parameter in parameters.items()}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put whole weights into the model; only where ZeRO keeps them whole (stages 0 to 2)."""
+        self.model.load_state_dict(dict(weights))
+
+    def save(self, folder: str, progress: dict[str, Any]) -> None:
+        """Write this rank's share of the training state, and how far training has come."""
+        self._engine.save_checkpoint(folder, tag=_TAG, client_state={"progress": progress})
+
+    def restore(self, folder: str) -> dict[str, Any]:
+        """Read what `save` wrote; returns how far training had come."""
+        _, state = self._engine.load_checkpoint(folder, tag=_TAG)
+        progress: dict[str, Any] = state["progress"]
+        return progress
+
+    def sum_over_ranks(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Each value added up over the ranks."""
+        numbers = torch.tensor(list(values.values()), dtype=torch.float64)
+        dist.all_reduce(numbers)
+        return dict(zip(values, numbers.tolist(), strict=True))
+
+    def from_first_rank(self, value: Any) -> Any:
+        """Rank 0's value on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+def _parameter_groups(model: PreTrainedModel, settings: LearnerSettings) -> list[dict[str, Any]]:
+    """Matrices decay, vectors (norms, biases) do not."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _deepspeed_config(settings: LearnerSettings, lr: float) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": settings.grad_clip,
+        "steps_per_print": 10**9,
+        "zero_optimization": {"stage": settings.zero_stage},
+        "bf16": {"enabled": settings.dtype == "bfloat16"},
+        # PyTorch's own AdamW needs no compiler.
+        "optimizer": {
+            "type": "AdamW",
+            "params": {"lr": lr, "betas": [0.9, settings.beta2], "torch_adam": True, "weight_decay": 0.0},
+        },
+    }

@@ -1,0 +1,48 @@
+"""Running a training function under Ray Train: workers, restarts, checkpoint retention."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from learner.settings import LearnerSettings
+
+
+def run(
+    function: Callable[[Any], None], job: object, settings: LearnerSettings, storage: Path, name: str
+) -> None:
+    """Run `function(job)` in every worker until it returns; a run of the same name and storage goes on where it stopped.
+
+    Raises:
+        ray.train.TrainingFailedError: the workers failed more often than `settings.max_failures` allows.
+    """
+    trainer = TorchTrainer(
+        _Entry(function),
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if settings.num_gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=settings.num_gpus > 0,
+            resources_per_worker={"CPU": settings.num_cpus, **({"GPU": settings.num_gpus} if settings.num_gpus else {})},
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage.resolve()),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+        ),
+    )
+    trainer.fit()
+
+
+class _Entry:
+    """Ray Train calls with a mapping; our training functions take a job."""
+
+    def __init__(self, function: Callable[[Any], None]) -> None:
+        self._function = function
+        self.__name__ = function.__name__
+
+    def __call__(self, config: dict[str, Any]) -> None:
+        self._function(config["job"])

@@ -1,0 +1,205 @@
+"""Reinforcement stage: pull a batch of experience, take one step, publish the weights, prove they arrived, repeat."""
+
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from learner import checkpoints
+from learner.engine import LearnerEngine, load_model
+from learner.schedule import learning_rate
+from learner.settings import LearnerSettings, PolicySettings
+from rl.batching import Example, MicroBatch, collate
+from rl.losses import kl_penalty, policy_loss, token_logprobs
+from rl.published_weights import publish
+
+
+class WeightMismatch(RuntimeError):
+    """The engine does not compute with the weights the learner sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One rank's part of a batch of experience."""
+
+    micro_batches: list[list[Example]]
+    total_tokens: int
+    """Response tokens of the whole batch, over all ranks."""
+    metrics: dict[str, float]
+    """What the stream knows of the batch: rewards, lengths, staleness, seconds."""
+
+
+class Experience(Protocol):
+    """What the learner pulls from and publishes to; handed to it by the top floor."""
+
+    def batch(self, step: int, rank: int, ranks: int) -> Share:
+        """This rank's share of the batch for update `step`; waits until it is there."""
+        ...
+
+    def sync(self, path: str, version: int) -> list[Example]:
+        """Bring every rollout worker to these weights; returns a few examples freshly sampled with them."""
+        ...
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """Take a row of metrics."""
+        ...
+
+
+@dataclass(frozen=True)
+class PolicyJob:
+    """Everything a worker of the reinforcement stage is given."""
+
+    model_folder: str
+    output_folder: str
+    weights_folder: str
+    """Shared memory through which rollout workers get each policy version."""
+    experience: Experience
+    settings: PolicySettings
+    learner: LearnerSettings
+
+
+def train(job: PolicyJob) -> None:
+    """The function that Ray Train runs in each worker."""
+    settings = job.settings
+    model = load_model(job.model_folder, job.learner)
+    reference = deepcopy(model).eval() if settings.kl else None
+    engine = LearnerEngine(model, job.learner, settings.lr)
+    pad_id = AutoTokenizer.from_pretrained(job.model_folder).pad_token_id
+    progress = checkpoints.restore(engine)
+    step, spent = int(progress.get("step", 0)), float(progress.get("seconds", 0.0))
+    _synchronise(engine, job, step, pad_id)
+    started = time.monotonic() - spent
+    finished = step >= settings.steps
+    while not finished:
+        began = time.monotonic()
+        share = job.experience.batch(step, engine.rank, engine.ranks)
+        waited = time.monotonic() - began
+        seconds = engine.from_first_rank(time.monotonic() - started)
+        progress_made = max(step / settings.steps, seconds / settings.max_seconds if settings.max_seconds else 0.0)
+        lr = learning_rate(settings.lr, step, settings.warmup_steps, progress_made, settings.final_lr)
+        metrics = _update(engine, reference, share, settings, pad_id, lr)
+        updated = time.monotonic()
+        step += 1
+        metrics["sync_mismatch"] = _synchronise(engine, job, step, pad_id)
+        seconds = engine.from_first_rank(time.monotonic() - started)
+        finished = step >= settings.steps or (settings.max_seconds is not None and seconds >= settings.max_seconds)
+        if engine.rank == 0:
+            timing = {
+                "seconds": seconds,
+                "wait_s": waited,
+                "update_s": updated - began - waited,
+                "sync_s": time.monotonic() - updated,
+            }
+            job.experience.log({"step": step, "lr": lr, **share.metrics, **metrics, **timing})
+        if finished or step % settings.checkpoint_every == 0:
+            checkpoints.commit(engine, {"step": step, "seconds": seconds}, {"step": float(step)})
+    _export(engine, job)
+
+
+def _update(
+    engine: LearnerEngine,
+    reference: torch.nn.Module | None,
+    share: Share,
+    settings: PolicySettings,
+    pad_id: int,
+    lr: float,
+) -> dict[str, float]:
+    """One optimizer step on a batch of experience; returns metrics over the whole batch."""
+    sums = {"entropy": 0.0, "clipped": 0.0, "mismatch": 0.0, "kl": 0.0, "tokens": 0.0}
+    total = float(max(share.total_tokens, 1))
+
+    def loss(logprobs: Tensor, entropies: Tensor, batch: MicroBatch) -> Tensor:
+        mask = batch.response_mask.to(logprobs.device)
+        result = policy_loss(
+            logprobs,
+            batch.old_logprobs.to(logprobs.device),
+            batch.advantages.to(logprobs.device),
+            mask,
+            total,
+            clip=settings.clip,
+        )
+        sums["entropy"] += float((entropies * mask).sum())
+        sums["tokens"] += float(mask.sum())
+        sums["clipped"] += float(result.clipped)
+        sums["mismatch"] += float(result.mismatch)
+        if reference is None:
+            return result.loss
+        penalty = kl_penalty(logprobs, _reference_logprobs(reference, batch, settings.temperature), mask, total)
+        sums["kl"] += float(penalty.detach())
+        return result.loss + settings.kl * penalty
+
+    batches = [collate(examples, pad_id) for examples in share.micro_batches]
+    part = engine.update(batches, loss, lr, settings.temperature)
+    totals = engine.sum_over_ranks({"loss": part, **sums})
+    tokens = max(totals["tokens"], 1.0)
+    return {
+        "loss": totals["loss"],
+        "grad_norm": engine.gradient_norm(),
+        "entropy": totals["entropy"] / tokens,
+        "clip_fraction": totals["clipped"] / tokens,
+        "rollout_mismatch": totals["mismatch"] / tokens,
+        "kl": totals["kl"],
+        "response_tokens": tokens,
+    }
+
+
+@torch.no_grad()
+def _reference_logprobs(reference: torch.nn.Module, batch: MicroBatch, temperature: float) -> Tensor:
+    logits = reference(input_ids=batch.token_ids, use_cache=False).logits
+    return token_logprobs(logits, batch.targets, temperature)[0]
+
+
+def _synchronise(engine: LearnerEngine, job: PolicyJob, version: int, pad_id: int) -> float:
+    """Publish the policy as `version` and check that the engines now compute with it.
+
+    Returns:
+        The largest difference between the learner's and the engine's log-probability of a just-sampled token.
+
+    Raises:
+        WeightMismatch: the difference is beyond tolerance.
+    """
+    probes: list[Example] | None = None
+    with engine.full_weights() as weights:
+        if engine.rank == 0:
+            path = publish(Path(job.weights_folder), version, weights)
+            probes = job.experience.sync(str(path), version)
+    probes = engine.from_first_rank(probes)
+    return check_probes(engine, probes, pad_id, version, job.settings)
+
+
+@torch.no_grad()
+def check_probes(
+    engine: LearnerEngine, probes: Sequence[Example], pad_id: int, version: int, settings: PolicySettings
+) -> float:
+    """Compare the learner's log-probabilities of sampled tokens with those the rollout engine reported.
+
+    Raises:
+        WeightMismatch: they differ by more than `settings.mismatch_tolerance`.
+    """
+    batch = collate(probes, pad_id)
+    engine.model.eval()
+    logprobs, _ = engine.logprobs(batch, settings.temperature)
+    difference = (logprobs.cpu() - batch.old_logprobs).abs() * batch.response_mask
+    largest = float(difference.max())
+    if not largest <= settings.mismatch_tolerance:
+        raise WeightMismatch(
+            f"after the weights of policy version {version} were loaded, the rollout engine and the learner disagree by "
+            f"{largest:.2e} on the log-probability of a sampled token (tolerance {settings.mismatch_tolerance:.0e}). The "
+            "engine does not compute with the learner's weights: look for tied embeddings, a layer that the reload "
+            "leaves stale, or a lower precision of the engine (rollout.dtype); the last good policy is in checkpoints/."
+        )
+    return largest
+
+
+def _export(engine: LearnerEngine, job: PolicyJob) -> None:
+    """Write the trained model in Hugging Face format; all ranks join, rank 0 writes."""
+    with engine.full_weights() as weights:
+        if engine.rank == 0:
+            engine.model.save_pretrained(job.output_folder, state_dict=weights)
+            AutoTokenizer.from_pretrained(job.model_folder).save_pretrained(job.output_folder)

@@ -1,0 +1,87 @@
+"""Settings of the learner: its workers, the model it starts from, and the two ways it learns."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rl.settings import Settings
+
+
+class ScratchModel(Settings):
+    """A small Qwen2-architecture model made from nothing, with untied embeddings, and its own tokenizer."""
+
+    layers: int = Field(4, ge=1)
+    hidden: int = Field(128, ge=32)
+    heads: int = Field(4, ge=1)
+    intermediate: int = Field(384, ge=32)
+    vocabulary: int = Field(400, ge=300)
+    """Tokens, the 256 bytes and the tags of the response format included."""
+    max_length: int = Field(1024, ge=64)
+    """Positions the model can attend to."""
+
+
+class LearnerSettings(Settings):
+    """The workers that Ray Train runs and the DeepSpeed engine in each of them."""
+
+    workers: int = Field(2, ge=1)
+    num_cpus: float = Field(1.0, gt=0)
+    num_gpus: float = Field(0.0, ge=0)
+    threads: int = Field(1, ge=1)
+    """Threads of each worker on CPU."""
+    zero_stage: Literal[0, 1, 2, 3] = 2
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    token_budget: int = Field(8192, ge=64)
+    """Tokens of one micro-batch, padding included."""
+    weight_decay: float = Field(0.01, ge=0)
+    beta2: float = Field(0.95, gt=0, lt=1)
+    grad_clip: float = Field(1.0, gt=0)
+    max_failures: int = Field(2, ge=0)
+    """How often Ray Train restarts the workers from the last checkpoint."""
+
+
+class SupervisedSettings(Settings):
+    """Instruction tuning on checked chains."""
+
+    epochs: int = Field(10, ge=1)
+    """At most; training stops earlier when validation accuracy has stopped improving."""
+    batch_size: int = Field(32, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    warmup_steps: int = Field(50, ge=0)
+    final_lr: float = Field(0.05, ge=0, le=1)
+    """Share of `lr` left at the end of the cosine."""
+    evaluate_every: int = Field(1, ge=1)
+    """Epochs between validations; each is a point from which an interrupted run resumes."""
+    patience: int = Field(3, ge=1)
+    """Validations without a better accuracy after which training stops."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Wall-clock budget; the learning rate then falls with time."""
+
+
+class PolicySettings(Settings):
+    """Reinforcement learning from execution."""
+
+    algorithm: Literal["terminal", "step", "bilevel"] = "bilevel"
+    lam: float = Field(0.3, ge=0)
+    """Weight of the intra-trajectory part of Bi-Level GRPO (paper: 0.3)."""
+    steps: int = Field(50, ge=1)
+    groups: int = Field(32, ge=1)
+    """Problems in a batch."""
+    group_size: int = Field(8, ge=2)
+    """Responses to each problem."""
+    lr: float = Field(2e-4, gt=0)
+    warmup_steps: int = Field(5, ge=0)
+    final_lr: float = Field(1.0, ge=0, le=1)
+    """Share of `lr` left at the end of the cosine; 1 keeps it constant."""
+    clip: float = Field(0.2, gt=0)
+    kl: float = Field(0.0, ge=0)
+    """Weight of the divergence from the model RL started from (equation 15)."""
+    temperature: float = Field(1.0, gt=0)
+    max_tokens: int = Field(256, ge=1)
+    """Longest response."""
+    max_staleness: int = Field(0, ge=0)
+    """Policy versions by which a batch may lag behind the policy it trains; 0 is on-policy."""
+    mismatch_tolerance: float = Field(1e-3, gt=0)
+    """Largest difference between the learner's and the engine's log-probability of one token after a weight update."""
+    checkpoint_every: int = Field(10, ge=1)
+    max_seconds: float | None = Field(None, gt=0)
+    """Wall-clock budget, not counting the start of the engines."""

@@ -1,0 +1,79 @@
+"""The pool of reward workers: one sandbox a replica, run by Ray Serve.
+
+A whole group is scored per call, because the router costs more than a run. Programs are deterministic and truths are asked
+for again and again, so each replica remembers the traces it has seen.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from reward.sandbox import Limits, Program, Sandbox
+from reward.scoring import score_group
+from reward.settings import RewardSettings
+from reward.tracing import Trace, trace
+from rl.anchors import Instrumented
+from rl.problems import Problem
+from rl.trajectories import Score
+from rl.verdicts import Verdict
+
+NAME = "reward"
+
+
+class _MachineryFault(Exception):
+    """Carries a trace past the memory of traces: a fault must not be remembered as a truth."""
+
+    def __init__(self, fault: Trace) -> None:
+        self.trace = fault
+
+
+class RewardWorker:
+    """One replica: asks Python."""
+
+    def __init__(self, settings: RewardSettings) -> None:
+        limits = Limits(settings.wall_s, settings.cpu_s, settings.memory_mib, settings.output_bytes)
+        self._sandbox = Sandbox(limits, settings.mode)
+        self._one_at_a_time = asyncio.Lock()
+        self._remembered = lru_cache(maxsize=10_000)(self._run)
+
+    def _run(self, instrumented: Instrumented) -> Trace:
+        found = trace(self._sandbox, instrumented)
+        if found.verdict.is_fault:
+            raise _MachineryFault(found)
+        return found
+
+    def _trace(self, instrumented: Instrumented) -> Trace:
+        try:
+            return self._remembered(instrumented)
+        except _MachineryFault as fault:
+            return fault.trace
+
+    async def score(self, problem: Problem, responses: Sequence[str]) -> list[Score]:
+        """Score the responses to one problem."""
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(score_group, problem, responses, self._trace)
+
+    async def check_health(self) -> None:
+        """Called by Serve: raises if this replica's sandbox no longer runs a trivial program."""
+        async with self._one_at_a_time:
+            execution = await asyncio.to_thread(self._sandbox.run, Program("", "1 + 1"))
+        if execution.verdict is not Verdict.OK or execution.value != "2":
+            raise RuntimeError(f"the sandbox no longer works: {execution.verdict}: {execution.exception}")
+
+
+def deploy(settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
+    """Start the pool, or bring a running one to these settings; returns when every replica is healthy."""
+    deployment = serve.deployment(
+        RewardWorker,
+        name=NAME,
+        num_replicas=settings.replicas,
+        # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
+        max_ongoing_requests=100_000,
+        graceful_shutdown_timeout_s=5,
+        ray_actor_options={"num_cpus": settings.num_cpus, "runtime_env": {"env_vars": environment}},
+    )
+    return serve.run(deployment.bind(settings), name=NAME, route_prefix=None)

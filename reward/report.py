@@ -1,0 +1,52 @@
+"""What a child says of its own run, read with distrust: the program it ran could write anything to the same pipe."""
+
+import json
+from dataclasses import dataclass
+
+from reward.zygote.program import MAX_MESSAGE, MAX_STATES
+from rl.verdicts import Verdict
+
+_VERDICTS = {
+    verdict.value: verdict for verdict in (Verdict.OK, Verdict.EXCEPTION, Verdict.MEMORY, Verdict.OUTPUT_LIMIT)
+}
+"""What a child can know of itself; the rest is for the zygote to see."""
+_FIELDS = ("verdict", "value", "type_name", "exception", "states")
+_MAX_NAME = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report of the right shape and size. That it is true nobody can promise."""
+
+    verdict: Verdict
+    value: str | None
+    type_name: str | None
+    exception: str | None
+    states: tuple[str, ...]
+
+
+def read(raw: bytes, max_characters: int) -> Report | None:
+    """The report in `raw`, or None where that is not exactly one report of the shape and size a child sends.
+
+    `max_characters` bounds the value, and all states together.
+    """
+    try:
+        told = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict) or told.keys() != set(_FIELDS):
+        return None
+    verdict, value, type_name, exception, states = (told[name] for name in _FIELDS)
+    if not isinstance(verdict, str) or verdict not in _VERDICTS:
+        return None
+    if not (_text(value, max_characters) and _text(type_name, _MAX_NAME) and _text(exception, _MAX_NAME + MAX_MESSAGE)):
+        return None
+    if not isinstance(states, list) or len(states) > MAX_STATES or not all(isinstance(state, str) for state in states):
+        return None
+    if sum(map(len, states)) > max_characters:
+        return None
+    return Report(_VERDICTS[verdict], value, type_name, exception, tuple(states))
+
+
+def _text(value: object, max_characters: int) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= max_characters)

@@ -1,0 +1,101 @@
+"""From responses to verdicts: the interpreter's word on every step and on the end.
+
+Rules, where the paper is silent (StepCodeReasoner 2.3 and 3.3 leave them open):
+- The i-th print block is held against the i-th executed anchor, whole text, surrounding whitespace dropped. A missing block
+  earns 0; blocks beyond the last anchor earn nothing and cost nothing.
+- The answer is compared as a value with its exact types, so `[1,2]` is `[1, 2]` and `True` is not `1`. It is parsed, never run.
+- An input prediction is one call of the entry function with literal arguments. Its steps are judged against the trace of
+  the input it proposes first, its final answer by what the program returns for it.
+- The program comes from the problem, never from the response.
+"""
+
+from collections.abc import Callable, Sequence
+
+from reward.tracing import Trace
+from rl.anchors import Instrumented, instrument
+from rl.answers import UnreadableAnswer, literal, literal_call, same
+from rl.problems import Problem, Task
+from rl.responses import Response, parse
+from rl.trajectories import Score
+from rl.verdicts import Verdict
+
+Tracer = Callable[[Instrumented], Trace]
+
+
+def score_group(problem: Problem, responses: Sequence[str], tracer: Tracer) -> list[Score]:
+    """Score the responses to one problem.
+
+    Args:
+        problem: the program, its call, and for the input task the output wanted.
+        responses: texts of the model.
+        tracer: executes an instrumented program in a sandbox.
+
+    Returns:
+        A score for each response. Where the problem's own program cannot be executed nobody can say what is right, so
+        the verdict is `sandbox_error`, to be masked.
+    """
+    parsed = [parse(text) for text in responses]
+    if problem.task is Task.INPUT:
+        return [_score_input(problem, response, tracer) for response in parsed]
+    truth = tracer(instrument(problem.code, problem.call))
+    return [_score_output(response, truth) for response in parsed]
+
+
+def _score_output(response: Response, truth: Trace) -> Score:
+    if truth.verdict is not Verdict.OK or truth.output is None:
+        return _score(response, Verdict.SANDBOX_ERROR, ())
+    return _score(response, _judge_value(response.answer, truth.output), truth.states)
+
+
+def _judge_value(answer: str | None, output: str) -> Verdict:
+    """An answer against the `repr` of the right value; an output that is no literal is compared as text."""
+    if answer is None:
+        return Verdict.UNPARSABLE
+    try:
+        right = literal(output)
+    except UnreadableAnswer:
+        return Verdict.OK if answer == output else Verdict.WRONG
+    try:
+        return Verdict.OK if same(literal(answer), right) else Verdict.WRONG
+    except UnreadableAnswer:
+        return Verdict.UNPARSABLE
+
+
+def _score_input(problem: Problem, response: Response, tracer: Tracer) -> Score:
+    entry = problem.call.partition("(")[0].strip()
+    if response.answer is None:
+        return _score(response, Verdict.UNPARSABLE, ())
+    committed = response.answer if response.proposed_input is None else response.proposed_input
+    try:
+        committed_call = literal_call(committed, entry)
+        answered_call = literal_call(response.answer, entry)
+    except UnreadableAnswer:
+        return _score(response, Verdict.UNPARSABLE, ())
+    committed_trace = tracer(instrument(problem.code, committed_call))
+    answered_trace = (
+        committed_trace if answered_call == committed_call else tracer(instrument(problem.code, answered_call))
+    )
+    if committed_trace.verdict.is_fault:
+        return _score(response, Verdict.SANDBOX_ERROR, ())
+    if answered_trace.verdict is not Verdict.OK or answered_trace.output is None:
+        return _score(response, answered_trace.verdict, committed_trace.states)
+    verdict = _judge_value(answered_trace.output, problem.output)
+    return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, committed_trace.states)
+
+
+def _score(response: Response, verdict: Verdict, states: Sequence[str]) -> Score:
+    predicted = [step.state for step in response.steps]
+    said = predicted + [""] * (len(states) - len(predicted))
+    missing = [index >= len(predicted) for index in range(len(states))]
+    return Score(
+        verdict=verdict,
+        final_reward=1.0 if verdict is Verdict.OK else 0.0,
+        step_rewards=[
+            float(not absent and text == state.strip())
+            for state, text, absent in zip(states, said, missing, strict=False)
+        ],
+        states=list(states),
+        predicted=predicted,
+        step_spans=[step.whole for step in response.steps],
+        answer=response.answer,
+    )

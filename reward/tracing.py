@@ -1,0 +1,87 @@
+"""Ground truth by execution: the states at every anchor of an instrumented program, and what its call gives.
+
+An instrumented program is what a model is shown. Here its anchors are not printed but intercepted, so that a state is
+exact even where a value's text has line breaks, and the program's own output is kept apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reward.sandbox import Execution, Limits, Program, Sandbox
+from rl.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from rl.anchors import Instrumented
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What an instrumented program does when its call is evaluated."""
+
+    verdict: Verdict
+    output: str | None
+    """`repr` of the call's value."""
+    type_name: str | None
+    exception: str | None
+    """`TypeName: message`."""
+    states: tuple[str, ...]
+    """`NAME: value`, one for every anchor that was executed, in order of execution."""
+    stdout: str
+    """What the program prints itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One thing the anchors changed. It is false, so that `if agree(...)` reads as it should."""
+
+    what: str
+    """verdict, output, type_name, exception or stdout."""
+    original: str | None
+    instrumented: str | None
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.original!r} without anchors, {self.instrumented!r} with them"
+
+
+def trace(sandbox: Sandbox, instrumented: Instrumented, limits: Limits | None = None) -> Trace:
+    """Executes an instrumented program and records its states.
+
+    Raises:
+        ValueError: an anchor's line holds no anchor.
+    """
+    lines = tuple(anchor.line for anchor in instrumented.anchors)
+    return _trace(sandbox.run(Program(instrumented.code, instrumented.call, lines), limits))
+
+
+def agree(sandbox: Sandbox, code: str, instrumented: Instrumented, limits: Limits | None = None) -> bool | Disagreement:
+    """Whether the anchors leave the program as it was: True, or the first thing they changed, which is false.
+
+    Both programs are run and compared by verdict, value, type, exception and own output. A run that ended in
+    `sandbox_error` says nothing about the program and disagrees with everything.
+
+    Raises:
+        ValueError: an anchor's line holds no anchor.
+    """
+    original = _trace(sandbox.run(Program(code, instrumented.call), limits))
+    traced = trace(sandbox, instrumented, limits)
+    for what in ("verdict", "output", "type_name", "exception", "stdout"):
+        before, after = getattr(original, what), getattr(traced, what)
+        if before != after or before is Verdict.SANDBOX_ERROR:
+            return Disagreement(what, before, after)
+    return True
+
+
+def _trace(execution: Execution) -> Trace:
+    return Trace(
+        verdict=execution.verdict,
+        output=execution.value,
+        type_name=execution.type_name,
+        exception=execution.exception,
+        states=execution.states,
+        stdout=execution.stdout,
+    )

@@ -1,0 +1,151 @@
+"""The layers between a program and the machine, by level.
+
+    full     namespaces as root, a process namespace a run, a uid of its own, Landlock, seccomp, limits
+    userns   the same through a user namespace, without a uid of its own; Landlock only where the kernel has it
+    nons     no namespaces: Landlock, seccomp, limits; a uid of its own when started as root
+
+`Isolation` is prepared once in the zygote, which enters the namespaces, and applied by every child to itself.
+"""
+
+import contextlib
+import os
+import platform
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+
+from . import kernel, landlock, namespaces, seccomp
+
+LEVELS = ("full", "userns", "nons")
+LAYERS = ("namespaces", "process namespace", "uid", "landlock", "seccomp")
+
+_STACK_BYTES = 8 << 20
+_OPEN_FILES = 64
+_NOBODY = 65534
+
+
+class LayerMissing(Exception):
+    """A layer that the level asked for is made of is not to be had; the message says which and what to do."""
+
+
+class Isolation:
+    """The layers of one level, ready to be applied.
+
+    `without` leaves layers out, so that a test can show what each of them holds; nothing else may pass it.
+    """
+
+    def __init__(self, level: str, without: Iterable[str] = ()) -> None:
+        """Enters the level's namespaces and builds what children share.
+
+        Raises:
+            LayerMissing: a layer cannot be had here.
+        """
+        self._without = frozenset(without)
+        self._level = level
+        as_root = os.geteuid() == 0
+        if level == "full" and not as_root:
+            raise LayerMissing("level full needs root: start as root, or use level userns or nons")
+        if platform.machine() != seccomp.ARCHITECTURE:
+            raise LayerMissing(
+                f"no seccomp table for {platform.machine()}: every level needs one, and there is one for x86_64 only"
+            )
+        # What a process of this size has mapped already does not count against a program's memory.
+        self._mapped_bytes = _mapped_bytes()
+        self._uid = _own_uid() if as_root and level != "userns" and "uid" not in self._without else None
+        readable = _library_directories()
+        self.library_in_reach = level != "nons" or self._uid is None
+        if level != "nons" and "namespaces" not in self._without:
+            self._enter_namespaces(readable)
+        self._rules = self._landlock(readable)
+        self._filter = seccomp.Filter()
+        with_processes = level != "nons" and "process namespace" not in self._without
+        self.namespaces = kernel.CLONE_NEWPID if with_processes else 0
+
+    def _enter_namespaces(self, readable: list[str]) -> None:
+        try:
+            namespaces.enter(user_namespace=self._level == "userns")
+            namespaces.replace_root(readable)
+        except OSError as error:
+            advice = {
+                "full": "give the container CAP_SYS_ADMIN, or use level userns or nons",
+                "userns": "allow unprivileged user namespaces, or use level nons",
+            }[self._level]
+            raise LayerMissing(f"level {self._level} has no namespaces here ({error}): {advice}") from None
+
+    def _landlock(self, readable: list[str]) -> int | None:
+        if "landlock" in self._without:
+            return None
+        if not landlock.abi():
+            if self._level == "userns":
+                return None
+            raise LayerMissing(f"level {self._level} needs Landlock, which this kernel has not: use level userns")
+        return landlock.ruleset(readable)
+
+    def confine(self, *, memory_bytes: int, cpu_s: int) -> None:
+        """Applies every layer to this process, which is a child about to run a program.
+
+        `memory_bytes` is what the program may map beyond the interpreter itself. `cpu_s` is a backstop: the zygote
+        itself keeps the CPU deadline.
+
+        Raises:
+            OSError: a layer did not hold; the program must not run.
+        """
+        if self._uid is not None:
+            os.setgroups([])
+            os.setresgid(self._uid, self._uid, self._uid)
+            os.setresuid(self._uid, self._uid, self._uid)
+        # After the change of uid, which clears it.
+        kernel.prctl("PDEATHSIG", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.prctl("DUMPABLE", kernel.PR_SET_DUMPABLE, 0)
+        kernel.prctl("NO_NEW_PRIVS", kernel.PR_SET_NO_NEW_PRIVS, 1)
+        _limit(memory_bytes + self._mapped_bytes, cpu_s)
+        if self._rules is not None:
+            landlock.restrict(self._rules)
+        if "seccomp" in self._without:
+            return
+        _refuse_new_code()
+        kernel.drop_capabilities()
+        self._filter.install()
+
+
+def _limit(memory_bytes: int, cpu_s: int) -> None:
+    for what, bound in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_STACK, _STACK_BYTES),
+    ):
+        resource.setrlimit(what, (bound, bound))
+
+
+def _refuse_new_code() -> None:
+    """No memory that is both written and executed; kernels before 6.3 do not know how to refuse it."""
+    with contextlib.suppress(OSError):
+        kernel.prctl("MDWE", kernel.PR_SET_MDWE, 1)
+
+
+def _mapped_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _own_uid() -> int:
+    """A uid from the top of the range: no account has it, and no other zygote on this machine at the same time."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        inside, _, count = (int(word) for word in file.read().splitlines()[-1].split())
+    if count < 100_000:
+        return _NOBODY
+    top = min(inside + count, 1 << 31) - 1
+    return top - os.getpid() % (count // 16)
+
+
+def _library_directories() -> list[str]:
+    """The directories modules are imported from, without those inside another one."""
+    found = sorted({os.path.realpath(path) for path in sys.path if os.path.isdir(path)})
+    return [path for path in found if not any(path.startswith(other + "/") for other in found)]

@@ -1,0 +1,16 @@
+"""Print anchors: `P' = T(P)`, the program that tells its own state (StepCodeReasoner 3.2, eq. 4; rules: its appendix A).
+
+The paper asks a teacher model to place the prints; here the placement is a pure function of the source:
+
+- `names`: which names a piece of a program binds, unbinds, evaluates or changes;
+- `hindrances`: programs that could notice the prints, and therefore stay as they are;
+- `placement`: where the anchors go, with the definite-assignment analysis that makes each of them safe;
+- `layout`: where statements lie in the text, and text edits that know the lines they add (a map between old and new
+  lines can be read off them);
+- `writing`: the edits that write a placement into the text, so that formatting and comments survive;
+- `instrument`: all of it together.
+"""
+
+from rl.anchors.instrument import Anchor, Instrumented, ProgramError, instrument
+
+__all__ = ["Anchor", "Instrumented", "ProgramError", "instrument"]

@@ -1,0 +1,109 @@
+"""Programs that could notice the anchors: these get none, because an instrumented program must behave as the original.
+
+An anchor calls `print`, asks a value for its text, adds lines, and may add one local name. A program that replaces
+`print` or handles its stream, that computes the text of its own objects, or that looks at its own lines and frames, could tell.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+
+from rl.anchors.names import bound_by
+
+_TEXT_METHODS = frozenset({"__repr__", "__str__", "__format__", "__getattribute__"})
+
+_BASES_WITH_METHODS_IN_TEXT = frozenset(
+    {"set", "frozenset", "deque", "OrderedDict", "Counter", "UserDict", "UserList", "UserString", "ChainMap"}
+)
+"""Standard classes whose `repr` calls methods that a subclass may override."""
+
+_SELF_INSPECTION = frozenset(
+    {
+        *("locals", "globals", "eval", "exec", "__builtins__", "__code__", "__file__", "_getframe", "currentframe"),
+        *("f_locals", "f_lineno", "tb_lineno", "tb_frame", "__traceback__", "exc_info", "settrace", "setprofile"),
+        *("getrefcount", "RecursionError", "setrecursionlimit", "redirect_stdout", "breakpoint", "fork", "dup2"),
+    }
+)
+"""Names by which a program looks at its own source, frames, depth or references, or redirects its output."""
+
+_MODULES = frozenset(
+    {
+        *("builtins", "dis", "faulthandler", "gc", "inspect", "linecache", "mock", "traceback", "tracemalloc"),
+        *("unittest", "warnings", "weakref"),
+    }
+)
+"""Modules that serve the same ends, or whose objects notice or fail when their text is asked for."""
+
+_STREAMS = frozenset({"stdout", "__stdout__"})
+_STREAM_WRITES = frozenset({"write", "writelines", "flush"})
+
+
+def hindrance(tree: ast.Module) -> str | None:
+    """Why this program must stay without anchors, in a few words, or None when anchors cannot be noticed."""
+    writes = set[ast.expr]()
+    for node in ast.walk(tree):  # from the outside in: `sys.stdout.write` is seen before its `sys.stdout`
+        if isinstance(node, ast.Attribute) and node.attr in _STREAM_WRITES:
+            writes.add(node.value)
+        elif isinstance(node, ast.Name | ast.Attribute | ast.alias) and _names_in(node) & _STREAMS and node not in writes:
+            return "handles its output stream"
+        for reason in _reasons(node):
+            return reason
+    if _is_half_built_dataclass_possible(tree):
+        return "may show dataclass objects before they are complete"
+    return None
+
+
+def _reasons(node: ast.AST) -> Iterator[str]:
+    names = _names_in(node)
+    match node:
+        case ast.arg(arg="print") | ast.Attribute(attr="print", ctx=ast.Store()):
+            yield "rebinds print"
+        case ast.FunctionDef() | ast.Constant() | ast.Name(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()):
+            for name in names & _TEXT_METHODS:
+                yield f"its objects compute their own text ({name})"
+        case ast.ClassDef(bases=bases):
+            for name in {name for base in bases for name in _names_in(base)} & _BASES_WITH_METHODS_IN_TEXT:
+                yield f"subclasses {name}, whose text calls methods"
+        case ast.Call(func=ast.Name(id="vars" | "dir" as name), args=[]):
+            yield f"uses {name}()"
+        case ast.Import(names=aliases):
+            yield from (f"imports {alias.name}" for alias in aliases if _is_telling(alias.name))
+        case ast.ImportFrom(module=module, names=aliases):
+            source = module or "."
+            if _is_telling(source):
+                yield f"imports from {source}"
+            if aliases[0].name == "*" and source.partition(".")[0] not in sys.stdlib_module_names:
+                yield f"imports everything from {source}"
+    if "print" in bound_by(node):
+        yield "rebinds print"
+    for name in names & _SELF_INSPECTION:
+        yield f"uses {name}"
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    """The identifiers this node itself spells, also as a string (`getattr(x, "__code__")`)."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name) | ast.alias(name=name):
+            return {name}
+        case ast.Constant(value=str(text)):
+            return {text}
+        case _:
+            return set()
+
+
+def _is_telling(module: str) -> bool:
+    return not _MODULES.isdisjoint(module.split("."))
+
+
+def _is_half_built_dataclass_possible(tree: ast.Module) -> bool:
+    """The text of a dataclass object reads every field; these are the ways to have an object that lacks one."""
+    has_dataclass, may_lack_field = False, False
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id="dataclass" | "make_dataclass") | ast.Attribute(attr="dataclass" | "make_dataclass"):
+                has_dataclass = True
+            case ast.FunctionDef(name="__init__" | "__getattr__" | "__post_init__") | ast.keyword(arg="init"):
+                may_lack_field = True
+            case ast.Attribute(attr="__new__") | ast.Attribute(ctx=ast.Del()) | ast.Name(id="delattr"):
+                may_lack_field = True
+    return has_dataclass and may_lack_field

@@ -1,0 +1,97 @@
+"""`instrument`: a program in, the same program with print anchors out."""
+
+import ast
+import warnings
+from dataclasses import dataclass
+from itertools import count
+
+from rl.anchors.hindrances import hindrance
+from rl.anchors.layout import Layout, splice
+from rl.anchors.placement import RETURN_LABEL, place
+from rl.anchors.writing import edits_for
+
+
+class ProgramError(ValueError):
+    """The program does not compile, or the call is not one call expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """One print site; it stands alone on its line."""
+
+    line: int
+    """Its line in the instrumented program, counted from 1."""
+    name: str
+    """What it prints before the colon: a variable's name, or `return_val`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrumented:
+    """A program with its anchors, in the order of their lines."""
+
+    code: str
+    call: str | None
+    anchors: tuple[Anchor, ...]
+
+
+def instrument(code: str, call: str | None = None) -> Instrumented:
+    """Add print anchors to a program (StepCodeReasoner 3.2, equation 4, rules of appendix A).
+
+    The program's behaviour stays the same: value, exceptions, its own output. Newlines become `\\n`, all other text of
+    the program is kept. A program that could notice the anchors (see `hindrances`) is returned with none.
+
+    What no placement can prevent is that the text of a value fails: an `int` of more than 4,300 digits, nesting beyond
+    the recursion limit, lone surrogates on a UTF-8 stream. An executor that records anchors in place of printing is
+    immune to these.
+
+    Raises ProgramError for code that does not compile and for a call that is not one call expression.
+    """
+    code = code.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    tree = _parse(code)
+    if call is not None:
+        call = _checked_call(call)
+    if hindrance(tree) is not None:
+        return Instrumented(code, call, ())
+    padded = code if code.endswith("\n") else code + "\n"
+    try:
+        edits = edits_for(tree, Layout(padded), place(tree), _fresh_name(code))
+    except RecursionError:
+        raise ProgramError("code: nested too deeply") from None
+    text, anchors = splice(padded, edits)
+    if padded != code:
+        text = text.removesuffix("\n")
+    return Instrumented(text, call, tuple(Anchor(line, name) for line, name in anchors))
+
+
+def _parse(code: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(code)
+            compile(tree, "<program>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise ProgramError(f"code: line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, surrogates; too deep for the compiler
+        raise ProgramError(f"code: {error or type(error).__name__}") from None
+    return tree
+
+
+def _checked_call(call: str) -> str:
+    call = call.strip()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(call, mode="eval")
+            compile(tree, "<call>", "eval", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ProgramError(f"call: not one call expression: {call!r:.200} ({error or type(error).__name__})") from None
+    if not isinstance(tree.body, ast.Call):
+        raise ProgramError(f"call: not one call expression: {call!r:.200}")
+    return call
+
+
+def _fresh_name(code: str) -> str:
+    """`return_val`, or with a number if the program spells that anywhere."""
+    if RETURN_LABEL not in code:
+        return RETURN_LABEL
+    return next(name for number in count(2) if (name := f"{RETURN_LABEL}_{number}") not in code)

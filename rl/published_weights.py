@@ -1,0 +1,45 @@
+"""Where the learner leaves each policy version and the rollout replicas find it: safetensors files in one folder.
+
+The folder belongs to one run and lives in shared memory. `newest` is what a replica that starts late loads.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+_POINTER = "newest.json"
+_KEPT = 2
+"""Versions left in place: one may still be read while the next is written."""
+
+
+def publish(folder: Path, version: int, tensors: Mapping[str, Tensor]) -> Path:
+    """Write a policy version and make it the newest; both appear whole or not at all.
+
+    Returns:
+        The file with the weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"policy-{version:08d}.safetensors"
+    unfinished = path.with_suffix(".unfinished")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
+    os.replace(unfinished, path)
+    pointer = folder / f"{_POINTER}.unfinished"
+    pointer.write_text(json.dumps({"path": str(path), "version": version}))
+    os.replace(pointer, folder / _POINTER)
+    for old in sorted(folder.glob("policy-*.safetensors"))[:-_KEPT]:
+        if old != path:
+            old.unlink()
+    return path
+
+
+def newest(folder: Path) -> tuple[str, int] | None:
+    """The newest weights as (path, version), or None before the first was published."""
+    try:
+        pointer = json.loads((folder / _POINTER).read_text())
+    except FileNotFoundError:
+        return None
+    return str(pointer["path"]), int(pointer["version"])

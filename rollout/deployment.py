@@ -1,0 +1,90 @@
+"""The pool of rollout workers: one vLLM engine a replica, run by Ray Serve.
+
+Serve restarts a replica that dies or turns unhealthy, and spreads groups over replicas. The learner's weights reach all of
+them by broadcast; a replica that starts later takes the newest published weights before it reports healthy.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from rl.published_weights import newest
+from rl.trajectories import Completion
+from rollout.engine import Engine, Sampling, SyncDeadline
+from rollout.settings import RolloutSettings
+
+NAME = "rollout"
+
+
+class RolloutWorker:
+    """One replica: asks the model."""
+
+    def __init__(self, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int) -> None:
+        self._engine = Engine(model_path, settings, seed)
+        self._weights_folder = Path(weights_folder)
+        self._starting = asyncio.Lock()
+        self._ready = False
+        self._failure = ""
+
+    async def _start(self) -> None:
+        """The part of starting that needs the event loop: done once, before the first answer of any kind."""
+        async with self._starting:
+            if self._ready:
+                return
+            await self._engine.start(version=0)
+            published = newest(self._weights_folder)
+            if published is not None:
+                await self._engine.update_weights(*published)
+            self._ready = True
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """Sample one group of responses to a prompt."""
+        await self._start()
+        return await self._engine.generate(prompt_ids, sampling)
+
+    async def update_weights(self, path: str, version: int) -> int:
+        """Take new weights; afterwards every sampled token carries `version`.
+
+        Raises:
+            SyncDeadline: too slow; Serve then replaces this replica.
+        """
+        await self._start()
+        try:
+            await self._engine.update_weights(path, version)
+        except SyncDeadline as error:
+            self._failure = str(error)
+            raise
+        return self._engine.version
+
+    async def check_health(self) -> None:
+        """Called by Serve: raises if this replica must be replaced."""
+        if self._failure:
+            raise RuntimeError(self._failure)
+        await self._start()
+        await self._engine.check_health()
+
+
+def deploy(
+    model_path: str, weights_folder: str, settings: RolloutSettings, seed: int, environment: dict[str, str]
+) -> DeploymentHandle[Any]:
+    """Start the pool, or bring a running one to these settings; returns when every replica is healthy."""
+    deployment = serve.deployment(
+        RolloutWorker,
+        name=NAME,
+        num_replicas=settings.replicas,
+        # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
+        max_ongoing_requests=100_000,
+        health_check_timeout_s=120,
+        graceful_shutdown_timeout_s=5,
+        ray_actor_options={
+            "num_cpus": settings.num_cpus,
+            "num_gpus": settings.num_gpus,
+            "runtime_env": {"env_vars": environment},
+        },
+    )
+    application = deployment.bind(model_path, weights_folder, settings, seed)
+    return serve.run(application, name=NAME, route_prefix=None)

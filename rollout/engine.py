@@ -1,0 +1,181 @@
+"""The vLLM engine as codereason configures it. With `weight_transfer`, the only place that knows vLLM's interface."""
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl.trajectories import Completion
+from rollout.settings import RolloutSettings
+
+
+class TiedEmbeddings(ValueError):
+    """A model whose output layer shares the input embedding cannot be updated in place on CPU."""
+
+
+class SyncDeadline(RuntimeError):
+    """A weight update did not finish in time; the replica must be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one group is sampled."""
+
+    samples: int
+    temperature: float
+    max_tokens: int
+    stop_token_id: int
+    seed: int
+    logprobs: bool = True
+
+
+def refuse_tied_embeddings(model_path: str) -> None:
+    """On CPU a reload leaves a tied output layer stale without an error, so such a model is refused by name.
+
+    Raises:
+        TiedEmbeddings: the model's configuration ties its embeddings.
+    """
+    config = json.loads((Path(model_path) / "config.json").read_text())
+    if config.get("tie_word_embeddings", False):
+        raise TiedEmbeddings(
+            f"{model_path}/config.json: tie_word_embeddings is true; on CPU vLLM keeps a stale output layer after a "
+            "weight update. Untie the model (write lm_head.weight and set tie_word_embeddings to false) or use CUDA."
+        )
+
+
+class Engine:
+    """One vLLM engine: token ids in, token ids out, with the policy version of every token."""
+
+    def __init__(self, model_path: str, settings: RolloutSettings, seed: int) -> None:
+        os.environ.update(_environment(settings))
+        from vllm import AsyncEngineArgs, SamplingParams
+        from vllm.config import WeightTransferConfig
+        from vllm.platforms import current_platform
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from rollout.weight_transfer import EXTENSION, SHARED_MEMORY
+
+        on_cpu = current_platform.is_cpu()
+        if on_cpu:
+            refuse_tied_embeddings(model_path)
+        self.settings = settings
+        self.version = 0
+        self._sampling_params = SamplingParams
+        self._final_only = RequestOutputKind.FINAL_ONLY
+        self._requests = 0
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(
+                model=model_path,
+                dtype=settings.dtype,
+                max_model_len=settings.max_length,
+                max_num_seqs=settings.max_sequences,
+                tensor_parallel_size=settings.tensor_parallel,
+                seed=seed,
+                skip_tokenizer_init=True,
+                enforce_eager=on_cpu,
+                enable_prefix_caching=True,
+                # A prefill cut in two crashes the CPU sampler of seeded requests (its generators cannot be rewound).
+                enable_chunked_prefill=not on_cpu,
+                max_num_batched_tokens=max(settings.max_length, 8192),
+                # Raw log-probabilities would ignore the temperature the tokens were drawn with.
+                logprobs_mode="processed_logprobs",
+                weight_transfer_config=WeightTransferConfig(backend=SHARED_MEMORY),
+                worker_extension_cls=EXTENSION,
+                disable_log_stats=True,
+                distributed_executor_backend="uni" if settings.tensor_parallel == 1 else None,
+            )
+        )
+
+    async def start(self, version: int) -> None:
+        """First phase of weight transfer, and the label of the weights the engine was built with."""
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+        await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
+        await self._engine.update_weight_version(str(version))
+        self.version = version
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """Sample a group: one request, so that its samples share the prompt's prefill."""
+        self._requests += 1
+        params = self._sampling_params(
+            n=sampling.samples,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            stop_token_ids=[sampling.stop_token_id],
+            seed=sampling.seed if sampling.temperature > 0 else None,
+            logprobs=0 if sampling.logprobs else None,
+            detokenize=False,
+            output_kind=self._final_only,
+        )
+        final: Any = None
+        async for output in self._engine.generate(
+            {"prompt_token_ids": list(prompt_ids)}, params, request_id=f"{os.getpid()}-{self._requests}"
+        ):
+            final = output
+        return [_completion(output, sampling) for output in final.outputs]
+
+    async def update_weights(self, path: str, version: int) -> None:
+        """Phases two to four: take the weights at `path` and call them `version`.
+
+        Raises:
+            SyncDeadline: the engine did not finish in `sync_deadline_s`.
+        """
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        async def round_trip() -> None:
+            await self._engine.pause_generation(mode="keep", clear_cache=True)
+            await self._engine.start_weight_update()
+            await self._engine.update_weights(WeightTransferUpdateRequest(update_info={"path": path}))
+            await self._engine.finish_weight_update(weight_version=str(version))
+            await self._engine.resume_generation()
+
+        try:
+            await asyncio.wait_for(round_trip(), self.settings.sync_deadline_s)
+        except TimeoutError:
+            raise SyncDeadline(
+                f"weights {version} from {path} were not loaded within {self.settings.sync_deadline_s:.0f} s"
+            ) from None
+        self.version = version
+
+    async def check_health(self) -> None:
+        """Raises if the engine's process has died."""
+        await self._engine.check_health()
+
+    def shutdown(self) -> None:
+        """End the engine's process."""
+        self._engine.shutdown()
+
+
+def _environment(settings: RolloutSettings) -> dict[str, str]:
+    """What vLLM reads when it is imported.
+
+    Without multiprocessing's extra worker the engine's loop does not spin on a core while it waits for the model; the
+    cores are shared with the learner, so threads are counted, not pinned.
+    """
+    return {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if settings.tensor_parallel == 1 else "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(settings.threads),
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def _completion(output: Any, sampling: Sampling) -> Completion:
+    token_ids = list(output.token_ids)
+    logprobs = [next(iter(position.values())).logprob for position in output.logprobs] if sampling.logprobs else []
+    versions = [0] * len(token_ids)
+    for span in output.weight_versions or ():
+        versions[span.start : span.end] = [int(span.version)] * (min(span.end, len(token_ids)) - span.start)
+    return Completion(
+        token_ids=token_ids,
+        rollout_logprobs=logprobs,
+        policy_versions=versions,
+        finished=output.finish_reason == "stop",
+    )

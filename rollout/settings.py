@@ -1,0 +1,27 @@
+"""Settings of the rollout pool."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rl.settings import Settings
+
+
+class RolloutSettings(Settings):
+    """How many rollout workers there are, what each takes, and how its vLLM engine is built."""
+
+    replicas: int = Field(1, ge=1)
+    num_cpus: float = Field(1.0, gt=0)
+    num_gpus: float = Field(0.0, ge=0)
+    tensor_parallel: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1)
+    """Threads of the model on CPU."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    max_length: int = Field(512, ge=16)
+    """Prompt and response together, in tokens."""
+    max_sequences: int = Field(256, ge=1)
+    """Sequences that one engine decodes at a time."""
+    kv_cache_gib: int = Field(1, ge=1)
+    """Memory for keys and values on CPU, in GiB."""
+    sync_deadline_s: float = Field(60.0, gt=0)
+    """A replica that takes longer than this over new weights is replaced."""
