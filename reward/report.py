@@ -3,7 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from reward.zygote.program import MAX_MESSAGE, MAX_STATES
+from reward.zygote.interception import MAX_STATES
+from reward.zygote.program import MAX_MESSAGE
 from rl.verdicts import Verdict
 
 _VERDICTS = {

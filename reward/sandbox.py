@@ -5,11 +5,12 @@ with it. What comes back from a child is taken for what it is, untrusted bytes. 
 """
 
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -17,6 +18,7 @@ from typing import Literal, Self
 from reward import report
 from reward.zygote import frames
 from reward.zygote.isolation import LEVELS
+from reward.zygote.serve import MAX_REQUEST_BYTES, Answer, Request
 from rl.verdicts import Verdict
 
 Level = Literal["full", "userns", "nons"]
@@ -45,6 +47,17 @@ class Limits:
     """Beyond what the interpreter itself takes."""
     output_bytes: int = 65536
     """For stdout (bytes), for the value's repr and for all states together (characters)."""
+
+    def __post_init__(self) -> None:
+        """Refuses limits that are not positive, finite numbers.
+
+        Raises:
+            ValueError: naming the limit.
+        """
+        for field in fields(self):
+            bound = getattr(self, field.name)
+            if not (bound > 0 and math.isfinite(bound)):
+                raise ValueError(f"{field.name}: {bound} is no limit, a positive number is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +135,7 @@ class Sandbox:
         `sandbox_error`.
 
         Raises:
-            ValueError: a line of `anchor_lines` holds no anchor.
+            ValueError: a line of `anchor_lines` holds no anchor, or the program's text is beyond all measure.
         """
         for _ in range(2):
             try:
@@ -132,6 +145,10 @@ class Sandbox:
             except (ZygoteFault, SandboxUnavailable) as error:
                 fault = str(error)
                 self.close()
+            except BaseException as error:
+                if not isinstance(error, ValueError):
+                    self.close()  # Interrupted: an answer may be on its way that the next run would take for its own.
+                raise
         return Execution(Verdict.SANDBOX_ERROR, exception=fault, level=self.level)
 
     def _start(self) -> "Zygote":
@@ -187,7 +204,8 @@ class Zygote:
                 start_new_session=True,
             )
         try:
-            hello = self._receive_json(_START_S)
+            self._connection.settimeout(_START_S)
+            hello = json.loads(self._receive())
         except ZygoteFault as error:
             self.close()
             raise SandboxUnavailable(f"level {level} does not start: {error}") from None
@@ -205,32 +223,27 @@ class Zygote:
 
         Raises:
             ZygoteFault: the machinery failed.
-            ValueError: an anchor line without an anchor.
+            ValueError: an anchor line without an anchor, or a text beyond all measure.
         """
-        request = {
+        request: Request = {
             "code": program.code,
             "call": program.call,
-            "anchor_lines": program.anchor_lines,
+            "anchor_lines": list(program.anchor_lines),
             "wall_s": limits.wall_s,
             "cpu_s": limits.cpu_s,
             "memory_mib": limits.memory_mib,
             "output_bytes": limits.output_bytes,
         }
+        payload = json.dumps(request).encode()
+        if len(payload) > MAX_REQUEST_BYTES:
+            raise ValueError(f"code: the program takes {len(payload)} bytes, {MAX_REQUEST_BYTES} can be run")
+        self._connection.settimeout(limits.wall_s + _GRACE_S)
         try:
-            self._connection.settimeout(limits.wall_s + _GRACE_S)
-            self._connection.sendall(frames.pack(json.dumps(request).encode()))
+            self._connection.sendall(frames.pack(payload))
         except OSError as error:
             raise ZygoteFault(f"the zygote does not listen: {error}") from None
-        head = self._receive_json(limits.wall_s + _GRACE_S)
-        stdout = self._receive()
-        report = self._receive()
-        return _execution(head, stdout, report, limits, self.level)
-
-    def _receive_json(self, timeout_s: float) -> dict[str, object]:
-        self._connection.settimeout(timeout_s)
-        message = json.loads(self._receive())
-        assert isinstance(message, dict)
-        return message
+        answer: Answer = json.loads(self._receive())
+        return _execution(answer, self._receive(), self._receive(), limits, self.level)
 
     def _receive(self) -> bytes:
         try:
@@ -251,12 +264,13 @@ class Zygote:
 
 
 def _environment() -> dict[str, str]:
-    """What the zygote's environment holds: the same for every run, but for where to find shared libraries."""
+    """What the zygote's environment holds: nothing a program's result could depend on but what is fixed here."""
+    kept = ("LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
     fixed = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    return fixed | {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return fixed | {name: os.environ[name] for name in kept if name in os.environ}
 
 
-def _execution(head: dict[str, object], stdout: bytes, told: bytes, limits: Limits, level: str) -> Execution:
+def _execution(answer: Answer, stdout: bytes, told: bytes, limits: Limits, level: str) -> Execution:
     """Reads the zygote's answer; `told` comes from the child.
 
     Its first bytes were written before the program ran: I, the layers hold; then A, an anchor is missing, or P, the
@@ -266,14 +280,13 @@ def _execution(head: dict[str, object], stdout: bytes, told: bytes, limits: Limi
         ZygoteFault: the child was never confined.
         ValueError: an anchor line without an anchor.
     """
-    how, number, seconds = head["how"], head["number"], head["seconds"]
-    assert isinstance(number, int) and isinstance(seconds, float)
+    how, seconds = answer["how"], answer["seconds"]
     if not told.startswith(b"I"):
         raise ZygoteFault(f"a child could not be confined: {told[1:].decode(errors='replace') or how}")
     if told.startswith(b"IA"):
         raise ValueError(f"anchor_lines: {told[2:].decode(errors='replace')}")
     printed = stdout.decode(errors="replace")
-    if how == "exit" and number == 0:
+    if how == "exit" and answer["number"] == 0:
         found = report.read(told[1:].removeprefix(b"P"), limits.output_bytes)
         if found is not None:
             return Execution(
@@ -286,7 +299,7 @@ def _execution(head: dict[str, object], stdout: bytes, told: bytes, limits: Limi
                 seconds=seconds,
                 level=level,
             )
-    return Execution(_ENDINGS[str(how)], stdout=printed, seconds=seconds, level=level)
+    return Execution(_ENDINGS[how], stdout=printed, seconds=seconds, level=level)
 
 
 _ENDINGS = {

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from . import kernel, landlock, namespaces, seccomp
 
 LEVELS = ("full", "userns", "nons")
-LAYERS = ("namespaces", "process namespace", "uid", "landlock", "seccomp")
+LAYERS = ("namespaces", "process namespace", "uid", "limits", "landlock", "seccomp")
 
 _STACK_BYTES = 8 << 20
 _OPEN_FILES = 64
@@ -43,6 +43,8 @@ class Isolation:
         """
         self._without = frozenset(without)
         self._level = level
+        if level not in LEVELS:
+            raise LayerMissing(f"level {level}: there are {', '.join(LEVELS)}")
         as_root = os.geteuid() == 0
         if level == "full" and not as_root:
             raise LayerMissing("level full needs root: start as root, or use level userns or nons")
@@ -54,7 +56,6 @@ class Isolation:
         self._mapped_bytes = _mapped_bytes()
         self._uid = _own_uid() if as_root and level != "userns" and "uid" not in self._without else None
         readable = _library_directories()
-        self.library_in_reach = level != "nons" or self._uid is None
         if level != "nons" and "namespaces" not in self._without:
             self._enter_namespaces(readable)
         self._rules = self._landlock(readable)
@@ -99,7 +100,8 @@ class Isolation:
         kernel.prctl("PDEATHSIG", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         kernel.prctl("DUMPABLE", kernel.PR_SET_DUMPABLE, 0)
         kernel.prctl("NO_NEW_PRIVS", kernel.PR_SET_NO_NEW_PRIVS, 1)
-        _limit(memory_bytes + self._mapped_bytes, cpu_s)
+        if "limits" not in self._without:
+            _limit(memory_bytes + self._mapped_bytes, cpu_s)
         if self._rules is not None:
             landlock.restrict(self._rules)
         if "seccomp" in self._without:

@@ -14,30 +14,30 @@ import sys
 import time
 from typing import NoReturn, TypedDict
 
-from . import frames, kernel, program
+from . import frames, interception, kernel, program
 from .isolation import Isolation, LayerMissing
 from .supervision import Child, ParentGone, watch
 
-MAX_REQUEST_BYTES = 64 << 20
+MAX_REQUEST_BYTES = 8 << 20
 _REPORT = 3
 """The descriptor a child reports to."""
 _IDLE_MS = 5000
 _exit = os._exit  # Bound before any program can replace it.
 
-_COMMON = (
-    "abc array bisect calendar cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions functools "
-    "heapq itertools json math mmap numbers operator random re statistics string struct sys textwrap time types typing "
-    "unicodedata _sitebuiltins _strptime"
-)
+_COMMON = """
+    abc array bisect calendar cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions
+    functools heapq itertools json math numbers operator random re statistics string struct textwrap time types typing
+    unicodedata _strptime
+"""
 """What programs import most, loaded once. Not more, because every module makes every fork slower."""
-_UNCOMMON = (
-    "ast asyncio base64 binascii bz2 concurrent.futures csv difflib hashlib html inspect io keyword locale logging pathlib "
-    "platform pprint queue secrets shutil tempfile threading timeit tokenize traceback unittest urllib.parse uuid warnings "
-    "weakref zlib encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1 "
-    "encodings.punycode encodings.rot_13 encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32 "
-    "encodings.utf_7"
-)
-"""Loaded as well where a child, under a uid of its own, cannot read the standard library any more."""
+_UNCOMMON = """
+    asyncio base64 binascii bz2 concurrent.futures csv difflib hashlib html inspect keyword locale logging pathlib
+    platform pprint queue secrets shutil subprocess tempfile threading timeit tokenize traceback unittest
+    urllib.parse uuid warnings weakref zlib encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna
+    encodings.iso8859_15 encodings.latin_1 encodings.punycode encodings.rot_13 encodings.shift_jis
+    encodings.unicode_escape encodings.utf_16 encodings.utf_32 encodings.utf_7
+"""
+"""Loaded as well where a child, under a uid of its own, may not be able to read the standard library any more."""
 
 
 class Request(TypedDict):
@@ -52,6 +52,15 @@ class Request(TypedDict):
     output_bytes: int
 
 
+class Answer(TypedDict):
+    """How the child ended (`supervision.Ending`); its stdout and its report follow as frames of their own."""
+
+    how: str
+    number: int
+    seconds: float
+    """Wall-clock time from before the fork until the child was gone."""
+
+
 def main() -> None:
     """Prepares the process, says `{"level"}` or `{"missing"}` to the parent, and serves until it hangs up."""
     project, level, descriptor, *without = sys.argv[1:]
@@ -59,13 +68,13 @@ def main() -> None:
     connection.set_inheritable(False)
     sys.path.remove(project)
     _preload(_COMMON)
+    if level == "nons" and os.geteuid() == 0:
+        _preload(_UNCOMMON)
     try:
         isolation = Isolation(level, without)
     except LayerMissing as error:
         connection.sendall(frames.pack(json.dumps({"missing": str(error)}).encode()))
         return
-    if not isolation.library_in_reach:
-        _preload(_UNCOMMON)
     gc.collect()
     gc.freeze()
     connection.sendall(frames.pack(json.dumps({"level": level}).encode()))
@@ -98,7 +107,7 @@ def _await_request(connection: socket.socket) -> None:
 
 
 def _run(request: Request, isolation: Isolation, connection: socket.socket) -> bytes:
-    """Runs one program in a child: the answer's three frames, which are the ending, its stdout and its report."""
+    """Runs one program in a child: the answer's three frames."""
     started = time.monotonic()
     stdout, stdout_end = os.pipe()
     report, report_end = os.pipe()
@@ -108,16 +117,16 @@ def _run(request: Request, isolation: Isolation, connection: socket.socket) -> b
     os.close(stdout_end)
     os.close(report_end)
     # A character is at most twelve bytes of JSON, and the report holds a value, all states and a message.
-    report_cap = 12 * (2 * request["output_bytes"] + program.MAX_MESSAGE) + 16 * program.MAX_STATES
+    report_cap = 12 * (2 * request["output_bytes"] + program.MAX_MESSAGE) + 16 * interception.MAX_STATES
     caps = {stdout: request["output_bytes"], report: report_cap}
     try:
         ending = watch(Child(pid, pidfd, stdout, report), connection, request["wall_s"], request["cpu_s"], caps)
     finally:
         for descriptor in (stdout, report, pidfd):
             os.close(descriptor)
-    head = {"how": ending.how, "number": ending.number, "seconds": time.monotonic() - started}
+    answer: Answer = {"how": ending.how, "number": ending.number, "seconds": time.monotonic() - started}
     written = ending.written
-    return frames.pack(json.dumps(head).encode(), bytes(written[stdout][: caps[stdout]]), bytes(written[report]))
+    return frames.pack(json.dumps(answer).encode(), bytes(written[stdout][: caps[stdout]]), bytes(written[report]))
 
 
 def _become_child(request: Request, isolation: Isolation, stdout: int, report: int) -> NoReturn:

@@ -27,9 +27,10 @@ class Child:
 
 @dataclass(slots=True)
 class Ending:
-    """How a child ended: `how` is exit (`number` is the status), signal (`number` says which), timeout, output, memory."""
+    """How a child ended."""
 
     how: str = ""
+    """exit (`number` is the status), signal (`number` says which), timeout, output, or memory."""
     number: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0

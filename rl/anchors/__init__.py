@@ -1,4 +1,4 @@
-"""Print anchors: `P' = T(P)`, the program that tells its own state (StepCodeReasoner 3.2, eq. 4; rules: its appendix A).
+"""Print anchors: `P' = T(P)`, the program that tells its own state (StepCodeReasoner 3.2, eq. 4; rules: appendix A).
 
 The paper asks a teacher model to place the prints; here the placement is a pure function of the source:
 

@@ -1,7 +1,8 @@
 """Programs that could notice the anchors: these get none, because an instrumented program must behave as the original.
 
 An anchor calls `print`, asks a value for its text, adds lines, and may add one local name. A program that replaces
-`print` or handles its stream, that computes the text of its own objects, or that looks at its own lines and frames, could tell.
+`print` or handles its stream, that computes the text of its own objects, or that looks at its own lines and frames,
+could tell.
 """
 
 import ast
@@ -44,7 +45,7 @@ def hindrance(tree: ast.Module) -> str | None:
     for node in ast.walk(tree):  # from the outside in: `sys.stdout.write` is seen before its `sys.stdout`
         if isinstance(node, ast.Attribute) and node.attr in _STREAM_WRITES:
             writes.add(node.value)
-        elif isinstance(node, ast.Name | ast.Attribute | ast.alias) and _names_in(node) & _STREAMS and node not in writes:
+        elif not isinstance(node, ast.Constant) and _names_in(node) & _STREAMS and node not in writes:
             return "handles its output stream"
         for reason in _reasons(node):
             return reason

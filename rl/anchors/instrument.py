@@ -70,7 +70,8 @@ def _parse(code: str) -> ast.Module:
             tree = ast.parse(code)
             compile(tree, "<program>", "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise ProgramError(f"code: line {error.lineno}: {error.msg}") from None
+        place_of_error = "" if error.lineno is None else f"line {error.lineno}: "
+        raise ProgramError(f"code: {place_of_error}{error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes, surrogates; too deep for the compiler
         raise ProgramError(f"code: {error or type(error).__name__}") from None
     return tree

@@ -189,12 +189,12 @@ def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]
     return [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs, *starred)]
 
 
-def scopes_of(tree: ast.Module) -> list[Scope]:
-    """The scopes of the module, of every function and of every class in it."""
-    scopes = [scope_of(tree.body)]
+def scopes_of(tree: ast.Module) -> dict[ast.AST, Scope]:
+    """The scopes of the module, of every function and of every class in it, by their node."""
+    scopes: dict[ast.AST, Scope] = {tree: scope_of(tree.body)}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            scopes.append(scope_of(node.body, parameters_of(node)))
+            scopes[node] = scope_of(node.body, parameters_of(node))
         elif isinstance(node, ast.ClassDef):
-            scopes.append(scope_of(node.body))
+            scopes[node] = scope_of(node.body)
     return scopes

@@ -24,7 +24,6 @@ from rl.anchors.names import (
     evaluated,
     own_nodes,
     parameters_of,
-    scope_of,
     scopes_of,
     unbound_in,
 )
@@ -74,11 +73,11 @@ def place(tree: ast.Module) -> dict[ast.stmt, Marks]:
 class _Placement:
     def __init__(self, tree: ast.Module) -> None:
         self.marks: dict[ast.stmt, Marks] = {}
-        scopes = scopes_of(tree)
+        self._scopes = scopes_of(tree)
+        scopes = self._scopes.values()
         self._unbound_by_declaration = frozenset[str]().union(*(scope.unbound & scope.declared for scope in scopes))
         self._unbound_anywhere = frozenset[str]().union(*(scope.unbound for scope in scopes))
-        module = scope_of(tree.body)
-        self._block(tree.body, frozenset(), self._frame(module, hidden=frozenset({"_"}), in_loop=False))
+        self._block(tree.body, frozenset(), self._frame(self._scopes[tree], hidden=frozenset(), in_loop=False))
 
     def _frame(self, scope: Scope, hidden: frozenset[str], in_loop: bool) -> _Frame:
         shaky = self._unbound_by_declaration | (self._unbound_anywhere - scope.bound)
@@ -223,7 +222,7 @@ class _Placement:
 
     def _function(self, stmt: ast.FunctionDef, state: frozenset[str], frame: _Frame, method: bool) -> None:
         """A function's body. Outer names bound at its definition, and never unbound, are there in every call."""
-        scope = scope_of(stmt.body, parameters_of(stmt))
+        scope = self._scopes[stmt]
         inner = self._frame(scope, frame.hidden, frame.in_loop)
         if method:
             inner = replace(inner, hidden=inner.hidden.union(_first_parameter(stmt)))

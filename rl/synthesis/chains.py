@@ -30,13 +30,14 @@ def chain(code: str, call: str, states: Sequence[str], output: str) -> str:
         raise ValueError(f"a chain needs one function and a call of it, not {ast.unparse(function).splitlines()[0]}")
     names = [argument.arg for argument in function.args.args]
     env = dict(zip(names, (evaluate(argument, {}) for argument in invocation.args), strict=True))
+    given = ", ".join(f"{name}: {value}" for name, value in env.items())
     parts, last = [], None
     for number, step in enumerate(replay(function.body, env)):
         state, last = f"{step.name}: {step.value}", step
         if number >= len(states) or states[number] != state:
             seen = states[number] if number < len(states) else "the end of the trace"
             raise ValueError(f"state {number}: the chain arrives at {state!r}, execution at {seen!r}")
-        parts.append(f"<reasoning>{step.reasoning}</reasoning><print>{state}</print>")
+        parts.append(f"<reasoning>{given + '; ' if not parts else ''}{step.reasoning}</reasoning><print>{state}</print>")
     if last is None or len(parts) != len(states) or repr(last.value) != output:
         raise ValueError(f"the chain ends after {len(parts)} of {len(states)} states, or not with {output}")
     return "".join(parts) + f"<reasoning>{last.name}</reasoning><answer>{output}</answer>"

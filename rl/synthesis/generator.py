@@ -15,8 +15,8 @@ from textwrap import indent
 from rl.synthesis.interpreter import Env
 from rl.synthesis.replay import Step, replay
 
-_INT_NAMES = ("n", "k", "m", "x", "y", "total", "count", "best", "last")
-_LIST_NAMES = ("nums", "items", "out", "rest", "pair")
+_INT_NAMES = ("n", "k", "a", "b", "c", "x", "y", "total", "count", "best", "last")
+_LIST_NAMES = ("nums", "items", "out", "rest", "part", "row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,12 @@ class Grammar:
     """Length of the list argument."""
     argument: tuple[int, int] = (1, 9)
     """Range of the int argument and of the elements of the list argument."""
-    largest: int = 40
+    largest: int = 20
     """No int that a program ever holds is larger, or smaller than zero."""
     longest: int = 5
     """No list that a program ever holds is longer."""
+    fresh: float = 0.85
+    """How often an assignment makes a new name where it could also reuse one."""
     anchors: int = 10
     """No program executes more print anchors than this."""
 
@@ -61,7 +63,7 @@ class _Draft:
         """A name to assign to: one that holds this kind already, or a new one."""
         pool = _INT_NAMES if kind is int else _LIST_NAMES
         free = [name for name in pool if name not in self.env]
-        return self.rng.choice(free if free and self.rng.random() < 0.5 else self.names(kind))
+        return self.rng.choice(free if free and self.rng.random() < self.grammar.fresh else self.names(kind))
 
     def operand(self, other: str) -> str:
         """An int name unlike `other`, or a small constant."""
@@ -170,6 +172,8 @@ def _result(draft: _Draft) -> str:
     last = list(dict.fromkeys(step.name for step in reversed(draft.steps)))
     lists = [name for name in last if name in draft.names(list)]
     ints = [name for name in last if name in draft.names(int)]
+    if len(ints) > 1:
+        return f"[{ints[1]}, {ints[0]}]"
     if lists and ints:
         return f"{lists[0]} + [{ints[0]}]"
     return f"{draft.names(list)[0]} + [{ints[0]}]" if ints else (lists or draft.names(list))[0]

@@ -1,0 +1,5 @@
+"""`python -m cluster` is `codereason`."""
+
+from cluster.cli import main
+
+main()

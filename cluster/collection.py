@@ -1,0 +1,108 @@
+"""From a problem to scored trajectories: ask the model, then ask Python. Training and evaluation both collect this way."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+from transformers import AutoTokenizer
+
+from rl.problems import Problem
+from rl.prompts import prompt
+from rl.tokens import decode, token_span
+from rl.trajectories import Completion, Score, Trajectory
+from rollout.engine import Sampling
+
+_SCORE_TRIES = 3
+
+
+class PoolUnresponsive(RuntimeError):
+    """A pool did not answer before the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where a group's time went."""
+
+    rollout: float
+    reward: float
+
+
+class Collector:
+    """Asks the two pools; holds the tokenizer between them."""
+
+    def __init__(
+        self, rollout: DeploymentHandle[Any], reward: DeploymentHandle[Any], model_folder: str, deadline_s: float = 300.0
+    ) -> None:
+        self._rollout = rollout
+        self._reward = reward
+        self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        self._deadline_s = deadline_s
+        self._texts: dict[int, str] = {}
+
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """The problem's prompt as tokens."""
+        return [self.tokenizer.bos_token_id, *self.tokenizer.encode(prompt(problem), add_special_tokens=False)]
+
+    async def sample(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """Ask the model alone.
+
+        Raises:
+            PoolUnresponsive: no answer before the deadline.
+        """
+        call = self._rollout.generate.remote(prompt_ids, sampling)
+        return await self._answer(call, "rollout", f"a group of {sampling.samples} responses")
+
+    async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
+        """Sample a group of responses to a problem and score it.
+
+        Raises:
+            PoolUnresponsive: a pool did not answer before the deadline.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        prompt_ids = self.prompt_ids(problem)
+        completions = await self.sample(prompt_ids, sampling)
+        sampled = clock()
+        decoded = [decode(self.tokenizer, completion.token_ids, self._texts) for completion in completions]
+        scores = await self._score(problem, [self._without_end(text) for text, _ in decoded])
+        trajectories = [
+            Trajectory(
+                problem_id=problem.id,
+                prompt_ids=prompt_ids,
+                completion=completion,
+                text=text,
+                score=score,
+                token_spans=[token_span(starts, span) for span in score.step_spans],
+            )
+            for completion, (text, starts), score in zip(completions, decoded, scores, strict=True)
+        ]
+        return trajectories, Seconds(sampled - began, clock() - sampled)
+
+    def _without_end(self, text: str) -> str:
+        return text.removesuffix(self.tokenizer.eos_token)
+
+    async def _score(self, problem: Problem, texts: list[str]) -> list[Score]:
+        """Score a group; what the machinery failed on is asked again, perhaps of another worker, then left as a fault."""
+        unscored = replace(problem, chain="")
+        scores: list[Score] = []
+        for _ in range(_SCORE_TRIES):
+            call = self._reward.score.remote(unscored, texts)
+            scores = await self._answer(call, "reward", f"scores for problem {problem.id}")
+            if not any(score.verdict.is_fault for score in scores):
+                break
+        return scores
+
+    async def _answer(self, call: Any, pool: str, what: str) -> Any:
+        try:
+            return await asyncio.wait_for(_awaited(call), self._deadline_s)
+        except TimeoutError:
+            raise PoolUnresponsive(
+                f"the {pool} pool did not return {what} within {self._deadline_s:.0f} s; see the {pool} replicas' logs "
+                "in Ray's dashboard (Serve) and run the same command again to resume"
+            ) from None
+
+
+async def _awaited(call: Any) -> Any:
+    return await call

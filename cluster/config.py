@@ -1,0 +1,149 @@
+"""The configuration of a run: one YAML file, overridden by `key.path=value`, checked before anything starts."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
+from reward.settings import RewardSettings
+from rl.problems import Task
+from rl.settings import Settings
+from rollout.settings import RolloutSettings
+
+
+class BadInput(Exception):
+    """Something the user gave is wrong; the message is one line that names it and says what would be right."""
+
+
+class GrammarSettings(Settings):
+    """How large the generator's programs are: inclusive (least, most) ranges, see `rl.synthesis.generator.Grammar`."""
+
+    statements: tuple[int, int] = (2, 4)
+    list_length: tuple[int, int] = (2, 4)
+    argument: tuple[int, int] = (1, 9)
+    largest: int = 40
+    longest: int = 5
+    anchors: int = Field(10, ge=1, le=10)
+
+
+class SplitSettings(Settings):
+    """Where the problems of one split come from: the built-in generator, or a file of programs."""
+
+    problems: int = Field(ge=1)
+    """How many; from a file at most so many."""
+    chains: bool = False
+    """Whether each problem comes with a reasoning chain."""
+    grammar: GrammarSettings = GrammarSettings()
+    file: Path | None = None
+    """JSONL with `code`, `input`, `output` and perhaps `id` (as CRUXEval's); takes the generator's place."""
+    task: Task = Task.OUTPUT
+
+
+class DataSettings(Settings):
+    """The four splits. No held-out program is in any other split, and no two splits share a program."""
+
+    sft: SplitSettings
+    validation: SplitSettings
+    rl: SplitSettings
+    heldout: SplitSettings
+    heldout_seed: int = 20_260_511
+    """Draws the held-out split and nothing else."""
+
+
+class EvaluationSettings(Settings):
+    """How a model is measured on the held-out split."""
+
+    samples: int = Field(4, ge=1)
+    """Responses to each problem at temperature 1, beside one greedy one."""
+    in_flight: int = Field(64, ge=1)
+    """Problems asked at a time."""
+
+
+class ClusterSettings(Settings):
+    """The Ray cluster a run uses."""
+
+    address: str | None = None
+    """`auto`, or a cluster's address; None starts a local one and ends it with the run."""
+    dashboard: bool = True
+    """Whether a local cluster serves Ray's dashboard."""
+
+
+class RunSettings(Settings):
+    """Everything that decides a run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = 1
+    model: ScratchModel = ScratchModel()
+    data: DataSettings
+    sft: SupervisedSettings = SupervisedSettings()
+    rl: PolicySettings = PolicySettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    controls: list[Literal["sft_longer", "terminal"]] = []
+    """Comparisons that start from the same SFT model and get RL's wall time."""
+    learner: LearnerSettings = LearnerSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    reward: RewardSettings = RewardSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RunSettings":
+        if self.rl.max_tokens >= self.rollout.max_length:
+            raise ValueError(
+                f"rl.max_tokens ({self.rl.max_tokens}) leaves no room for a prompt in rollout.max_length "
+                f"({self.rollout.max_length})"
+            )
+        if self.rollout.max_length > self.model.max_length:
+            raise ValueError(
+                f"rollout.max_length ({self.rollout.max_length}) is beyond model.max_length ({self.model.max_length})"
+            )
+        if self.sft.max_seconds is not None and "sft_longer" in self.controls:
+            raise ValueError("sft.max_seconds: SFT must end by itself before longer SFT can be compared with it")
+        return self
+
+
+def load(path: Path, overrides: list[str]) -> RunSettings:
+    """Read a configuration file and apply overrides.
+
+    Raises:
+        BadInput: the file cannot be read, or a field is unknown, missing or out of range.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise BadInput(f"{path}: must hold a mapping of settings")
+    for override in overrides:
+        _override(raw, override)
+    try:
+        return RunSettings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise BadInput(f"{override}: an override is written key.path=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise BadInput(f"{override}: the value is not YAML") from None
+    *parents, last = path.split(".")
+    section = raw
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise BadInput(f"{override}: {parent} is not a section")
+    section[last] = parsed
+
+
+def dump(settings: RunSettings) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)

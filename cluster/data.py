@@ -1,0 +1,227 @@
+"""The data stage: programs in, executed problems out, one Parquet file a split.
+
+Every program is instrumented and run twice in the sandbox, as it is and with its anchors; both must agree, or the row is
+set aside with its reason. Held-out programs come first and from a seed of their own, and no other split may hold one.
+"""
+
+import ast
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from datasets import Dataset, load_dataset
+
+from cluster.config import BadInput, RunSettings, SplitSettings
+from cluster.runs import RunFolder, write_jsonl, write_whole
+from reward.sandbox import Limits, Sandbox
+from reward.settings import RewardSettings
+from reward.tracing import Trace, agree, trace
+from rl.anchors import ProgramError, instrument
+from rl.problems import Problem, Task
+from rl.synthesis.chains import chain
+from rl.synthesis.generator import Grammar, generate
+from rl.verdicts import Verdict
+
+SPLITS = ("heldout", "validation", "sft", "rl")
+"""In the order they are drawn: the held-out programs are known before any other."""
+
+MAX_STATES = 10
+"""Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
+
+_ENOUGH_TRIES = 20
+"""A split is given up when so many times its size were tried: the grammar is too small for it."""
+
+Advance = Callable[[int], None]
+"""Told how many problems more are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A program before it was executed."""
+
+    id: str
+    code: str
+    call: str
+    output: str | None
+    """What its source says the call returns, if it says so."""
+    source: str
+
+
+class Rejected(Exception):
+    """A candidate that is no problem; the message is the reason, the same for all of its kind."""
+
+
+def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
+    """Make every split and leave it under the run's `data/`, with what was set aside and a count of why.
+
+    Raises:
+        BadInput: a file cannot be read, or a split cannot be filled.
+    """
+    taken: set[str] = set()
+    funnel: dict[str, dict[str, int]] = {}
+    rejected: list[dict[str, str]] = []
+    with open_sandbox(settings.reward) as sandbox:
+        for name in SPLITS:
+            split: SplitSettings = getattr(settings.data, name)
+            seed = settings.data.heldout_seed if name == "heldout" else settings.seed
+            problems, reasons = _fill(split, _candidates(name, split, seed), taken, sandbox, rejected, advance)
+            if len(problems) < split.problems and split.file is None:
+                raise BadInput(
+                    f"data.{name}.grammar: gave only {len(problems)} of {split.problems} different problems "
+                    f"({json.dumps(reasons)}); widen the grammar or ask for fewer"
+                )
+            if not problems:
+                raise BadInput(f"{split.file}: no row is a problem that can be used ({json.dumps(reasons)})")
+            write_split(run.split(name), problems)
+            funnel[name] = {"kept": len(problems), **reasons}
+    write_jsonl(run.path / "data" / "rejected.jsonl", rejected)
+    write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
+
+
+def open_sandbox(settings: RewardSettings) -> Sandbox:
+    """A sandbox with the reward pool's limits, in this process's service."""
+    limits = Limits(settings.wall_s, settings.cpu_s, settings.memory_mib, settings.output_bytes)
+    return Sandbox(limits, settings.mode)
+
+
+def write_split(path: Path, problems: list[Problem]) -> None:
+    """Write problems as Parquet, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    rows = [{**asdict(problem), "task": str(problem.task), "tags": json.dumps(problem.tags)} for problem in problems]
+    Dataset.from_list(rows).to_parquet(str(unfinished))
+    unfinished.replace(path)
+
+
+def read_split(path: Path) -> list[Problem]:
+    """Read what `write_split` wrote."""
+    rows = load_dataset("parquet", data_files=str(path), split="train")
+    return [Problem(**{**row, "task": Task(row["task"]), "tags": json.loads(row["tags"])}) for row in rows]
+
+
+def _fill(
+    split: SplitSettings,
+    candidates: Iterator[Candidate],
+    taken: set[str],
+    sandbox: Sandbox,
+    rejected: list[dict[str, str]],
+    advance: Advance,
+) -> tuple[list[Problem], dict[str, int]]:
+    """Problems of a split, and how many candidates were set aside for which reason."""
+    problems: list[Problem] = []
+    reasons: Counter[str] = Counter()
+    for tried, candidate in enumerate(candidates):
+        if len(problems) == split.problems or tried == split.problems * _ENOUGH_TRIES:
+            break
+        try:
+            problem = make_problem(candidate, split, sandbox)
+            fingerprint = program_fingerprint(candidate.code)
+            if fingerprint in taken:
+                raise Rejected("program already in a split")
+        except Rejected as reason:
+            reasons[str(reason)] += 1
+            rejected.append({**asdict(candidate), "output": candidate.output or "", "reason": str(reason)})
+            continue
+        taken.add(fingerprint)
+        problems.append(problem)
+        advance(1)
+    return problems, dict(reasons)
+
+
+def program_fingerprint(code: str) -> str:
+    """Equal for programs that differ in layout and comments alone."""
+    return ast.dump(ast.parse(code))
+
+
+def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -> Problem:
+    """Execute a candidate and make it a problem.
+
+    Raises:
+        Rejected: it does not run to a value, its anchors change it, its trace is too long, or its source is wrong about
+            its output.
+    """
+    try:
+        instrumented = instrument(candidate.code, candidate.call)
+    except ProgramError as error:
+        raise Rejected(f"not a program: {error}") from None
+    traced = trace(sandbox, instrumented)
+    if traced.verdict is not Verdict.OK or traced.output is None:
+        raise Rejected(f"execution: {traced.verdict}")
+    if not agree(sandbox, candidate.code, instrumented):
+        raise Rejected("anchors change the program")
+    if candidate.output is not None and not _same_text(candidate.output, traced):
+        raise Rejected("recorded output is not what the call returns")
+    if not 1 <= len(traced.states) <= MAX_STATES:
+        raise Rejected(f"trace length {'0' if not traced.states else f'over {MAX_STATES}'}")
+    if any(" at 0x" in text for text in (*traced.states, traced.output)):
+        raise Rejected("a value shows its address")
+    text = _chain(candidate, traced) if split.chains else ""
+    return Problem(
+        id=candidate.id,
+        code=candidate.code,
+        call=candidate.call,
+        instrumented=instrumented.code,
+        states=list(traced.states),
+        output=traced.output,
+        task=split.task,
+        chain=text,
+        source=candidate.source,
+        tags={"anchors": str(len(traced.states))},
+    )
+
+
+def _chain(candidate: Candidate, traced: Trace) -> str:
+    try:
+        return chain(candidate.code, candidate.call, traced.states, traced.output or "")
+    except ValueError as error:
+        raise Rejected(f"no chain: {error}") from None
+
+
+def _same_text(recorded: str, traced: Trace) -> bool:
+    """Whether a recorded output, in whatever spacing, is the value the call returned."""
+    try:
+        return ast.dump(ast.parse(recorded.strip())) == ast.dump(ast.parse(traced.output or ""))
+    except SyntaxError:
+        return recorded.strip() == traced.output
+
+
+def _candidates(name: str, split: SplitSettings, seed: int) -> Iterator[Candidate]:
+    if split.file is not None:
+        yield from read_programs(split.file)
+        return
+    grammar = Grammar(**split.grammar.model_dump())
+    index = 0
+    while True:
+        code, call = generate(f"{seed}/{name}", index, grammar)
+        yield Candidate(f"{name}-{index}", code, call, None, "generator")
+        index += 1
+
+
+def read_programs(path: Path) -> list[Candidate]:
+    """Rows of a CRUXEval-shaped JSONL file.
+
+    Raises:
+        BadInput: the file or a row is not that; the message names the row.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    candidates = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            code, arguments, output = (row[key] for key in ("code", "input", "output"))
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise BadInput(f"{path}:{number}: must be a JSON object with code, input and output") from None
+        if not all(isinstance(value, str) for value in (code, arguments, output)):
+            raise BadInput(f"{path}:{number}: code, input and output must be strings")
+        entry = row.get("entry", "f")
+        candidates.append(
+            Candidate(str(row.get("id", f"{path.stem}-{number}")), code, f"{entry}({arguments})", output, path.stem)
+        )
+    return candidates

@@ -1,0 +1,251 @@
+"""The stream of experience that the learner pulls from.
+
+One actor keeps a batch's prompt groups in flight through the two pools, lets the algorithm annotate each finished group,
+writes down every trajectory, and hands each learner rank its share. A batch for update `s` is only begun when the policy
+version is at least `s - max_staleness`, so with 0 every batch is sampled by the policy it trains.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import ray
+from ray.serve.handle import DeploymentHandle
+from ray.util.metrics import Gauge
+
+from cluster.collection import Collector, Seconds
+from cluster.data import read_split
+from cluster.runs import RunFolder
+from learner.policy import Share
+from learner.settings import PolicySettings
+from rl.advantages import annotate
+from rl.batching import Example, plan
+from rl.benchmarks.accuracy import response_accuracy
+from rl.problems import Problem
+from rl.trajectories import Trajectory
+from rollout.engine import Sampling
+
+_PROBES = 4
+_PROBE_TOKENS = 24
+
+
+class StaleEngine(RuntimeError):
+    """A rollout worker answered with weights other than the ones it was just given."""
+
+
+@dataclass(frozen=True)
+class StreamJob:
+    """Everything the stream is given."""
+
+    run_folder: Path
+    stage: str
+    model_folder: str
+    rollout: DeploymentHandle[Any]
+    reward: DeploymentHandle[Any]
+    settings: PolicySettings
+    seed: int
+    token_budget: int
+    max_length: int
+    sync_deadline_s: float
+
+
+class ExperienceStream:
+    """The actor. Its methods are called by the learner's ranks, through `StreamClient`."""
+
+    def __init__(self, job: StreamJob) -> None:
+        self._job = job
+        self._settings = job.settings
+        self._run = RunFolder(job.run_folder)
+        self._collector = Collector(job.rollout, job.reward, job.model_folder)
+        room = job.max_length - job.settings.max_tokens
+        self._problems = [
+            problem
+            for problem in read_split(self._run.split("rl"))
+            if len(self._collector.prompt_ids(problem)) <= room
+        ]
+        if len(self._problems) < job.settings.groups:
+            raise ValueError(
+                f"only {len(self._problems)} RL problems have prompts that leave room for rl.max_tokens in "
+                f"rollout.max_length, fewer than rl.groups ({job.settings.groups})"
+            )
+        self._version = -1
+        self._version_changed = asyncio.Condition()
+        self._batches: dict[int, asyncio.Task[list[list[list[Example]]]]] = {}
+        self._metrics: dict[int, dict[str, float]] = {}
+        self._gauges: dict[str, Gauge] = {}
+
+    async def batch(self, step: int, rank: int, ranks: int) -> Share:
+        """This rank's share of the batch for update `step`; ranks may ask in any order."""
+        for ahead in range(self._settings.max_staleness + 1):
+            if step + ahead < self._settings.steps and step + ahead not in self._batches:
+                self._batches[step + ahead] = asyncio.create_task(self._produce(step + ahead, ranks))
+        self._batches.pop(step - 1, None)
+        shares = await self._batches[step]
+        metrics = self._metrics[step]
+        total = sum(len(example.response_ids) for share in shares for cut in share for example in cut)
+        return Share(shares[rank], total, metrics)
+
+    async def sync(self, path: str, version: int) -> list[Example]:
+        """Bring every rollout worker to these weights, and sample a few tokens with them as a proof.
+
+        Raises:
+            StaleEngine: a worker still answers with other weights.
+        """
+        if version <= self._version:
+            for task in self._batches.values():
+                task.cancel()
+            self._batches.clear()
+        answer = self._job.rollout.broadcast("update_weights", path, version)
+        await asyncio.wait_for(answer.results_async(), self._job.sync_deadline_s + 30)
+        self._version = version
+        async with self._version_changed:
+            self._version_changed.notify_all()
+        return await self._probe(version)
+
+    async def log(self, row: dict[str, Any]) -> None:
+        """Append a row to the run's metrics and show it in Ray's dashboard."""
+        self._run.log(self._job.stage, row)
+        for name, value in row.items():
+            if name not in self._gauges:
+                self._gauges[name] = Gauge(f"codereason_{name}", description=name, tag_keys=("run", "stage"))
+            self._gauges[name].set(value, {"run": self._run.path.name, "stage": self._job.stage})
+
+    async def _probe(self, version: int) -> list[Example]:
+        prompts = [self._collector.prompt_ids(problem) for problem in self._problems[:_PROBES]]
+        sampling = self._sampling(samples=1, max_tokens=_PROBE_TOKENS, purpose=f"probe/{version}")
+        groups = await asyncio.gather(*(self._collector.sample(prompt_ids, sampling) for prompt_ids in prompts))
+        examples = []
+        for prompt_ids, (completion,) in zip(prompts, groups, strict=True):
+            if set(completion.policy_versions) != {version}:
+                raise StaleEngine(
+                    f"after weights {version} were loaded a rollout worker sampled with {completion.policy_versions}"
+                )
+            examples.append(
+                Example(
+                    prompt_ids,
+                    completion.token_ids,
+                    [0.0] * len(completion.token_ids),
+                    completion.rollout_logprobs,
+                )
+            )
+        return examples
+
+    def _sampling(self, samples: int, max_tokens: int, purpose: str) -> Sampling:
+        return Sampling(
+            samples=samples,
+            temperature=self._settings.temperature,
+            max_tokens=max_tokens,
+            stop_token_id=self._collector.tokenizer.eos_token_id,
+            seed=derived_seed(self._job.seed, purpose),
+        )
+
+    def _problems_of(self, step: int) -> list[Problem]:
+        """The batch's problems: every problem once an epoch, in an order fixed by (seed, epoch)."""
+        first = step * self._settings.groups
+        chosen = []
+        for index in range(first, first + self._settings.groups):
+            epoch, place = divmod(index, len(self._problems))
+            order = list(range(len(self._problems)))
+            random.Random(f"{self._job.seed}/{epoch}").shuffle(order)
+            chosen.append(self._problems[order[place]])
+        return chosen
+
+    async def _produce(self, step: int, ranks: int) -> list[list[list[Example]]]:
+        """Make the batch for update `step`: shares by rank, each a list of micro-batches."""
+        async with self._version_changed:
+            await self._version_changed.wait_for(lambda: self._version >= step - self._settings.max_staleness)
+        path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+        groups = await asyncio.gather(*(self._group(problem, step, path) for problem in self._problems_of(step)))
+        collected = [trajectory for group, _, _ in groups for trajectory in group]
+        counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
+        self._metrics[step] = _batch_metrics(collected, counted, [seconds for _, _, seconds in groups], step)
+        examples = [
+            Example(
+                trajectory.prompt_ids,
+                trajectory.completion.token_ids,
+                trajectory.advantages,
+                trajectory.completion.rollout_logprobs,
+            )
+            for trajectory in counted
+        ]
+        cuts = plan([example.length for example in examples], ranks, self._job.token_budget)
+        return [[[examples[index] for index in cut] for cut in share] for share in cuts]
+
+    async def _group(self, problem: Problem, step: int, path: Path) -> tuple[list[Trajectory], list[Trajectory], Seconds]:
+        sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
+        group, seconds = await self._collector.collect(problem, sampling)
+        options = {"lam": self._settings.lam} if self._settings.algorithm == "bilevel" else {}
+        annotated = annotate(group, self._settings.algorithm, **options)
+        with path.open("a") as file:
+            file.writelines(json.dumps(self._row(problem, trajectory)) + "\n" for trajectory in group)
+        return group, annotated, seconds
+
+    def _row(self, problem: Problem, trajectory: Trajectory) -> dict[str, Any]:
+        score = asdict(trajectory.score)
+        return {
+            "problem_id": problem.id,
+            "call": problem.call,
+            "instrumented": problem.instrumented,
+            "output": problem.output,
+            "text": trajectory.text,
+            "verdict": score["verdict"],
+            **{key: score[key] for key in ("final_reward", "step_rewards", "states", "predicted", "answer")},
+            "advantages": [round(advantage, 4) for advantage in trajectory.advantages],
+            "tokens": [self._collector.tokenizer.decode([token]) for token in trajectory.completion.token_ids],
+            "policy_versions": trajectory.completion.policy_versions,
+        }
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A sampling seed fixed by the run's seed and what it is for."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4])
+
+
+def _batch_metrics(
+    collected: Sequence[Trajectory], counted: Sequence[Trajectory], seconds: Sequence[Seconds], step: int
+) -> dict[str, float]:
+    judged = [trajectory for trajectory in collected if not trajectory.score.verdict.is_fault]
+    accuracies = [response_accuracy(t.score.final_reward, t.score.step_rewards) for t in judged]
+    return {
+        "final_reward": fmean(accuracy["final"] for accuracy in accuracies) if accuracies else float("nan"),
+        "step_accuracy": fmean(accuracy["step"] for accuracy in accuracies) if accuracies else float("nan"),
+        "trace_accuracy": fmean(accuracy["trace"] for accuracy in accuracies) if accuracies else float("nan"),
+        "response_length": fmean(len(trajectory.completion.token_ids) for trajectory in collected),
+        "unfinished": fmean(not trajectory.completion.finished for trajectory in collected),
+        "masked": float(len(collected) - len(counted)),
+        "staleness": fmean(
+            step - version for trajectory in collected for version in trajectory.completion.policy_versions
+        ),
+        "rollout_s": max(second.rollout for second in seconds),
+        "reward_s": fmean(second.reward for second in seconds),
+    }
+
+
+@dataclass(frozen=True)
+class StreamClient:
+    """The stream as the learner sees it; see `learner.policy.Experience`."""
+
+    actor: Any
+    deadline_s: float = 900.0
+
+    def batch(self, step: int, rank: int, ranks: int) -> Share:
+        """See `ExperienceStream.batch`."""
+        share: Share = ray.get(self.actor.batch.remote(step, rank, ranks), timeout=self.deadline_s)
+        return share
+
+    def sync(self, path: str, version: int) -> list[Example]:
+        """See `ExperienceStream.sync`."""
+        probes: list[Example] = ray.get(self.actor.sync.remote(path, version), timeout=self.deadline_s)
+        return probes
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """See `ExperienceStream.log`."""
+        ray.get(self.actor.log.remote(metrics), timeout=self.deadline_s)

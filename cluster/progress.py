@@ -1,0 +1,73 @@
+"""Progress on the terminal: a bar for everything that takes long."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cluster.data import Advance
+from cluster.runs import RunFolder
+
+Result = TypeVar("Result")
+
+_LOOK_EVERY_S = 0.5
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+@contextmanager
+def counting(console: Console, title: str, total: int) -> Iterator[Advance]:
+    """A bar that the caller advances."""
+    with _bar(console) as progress:
+        task = progress.add_task(title, total=total, note="")
+        yield lambda done: progress.advance(task, done)
+
+
+def following(
+    console: Console,
+    run: RunFolder,
+    stage: str,
+    total: int,
+    place: Callable[[dict[str, Any]], int],
+    note: Callable[[dict[str, Any]], str],
+    work: Callable[[], Result],
+) -> Result:
+    """Do `work` in a thread and show a bar from the metrics it leaves, so that Ctrl-C always reaches this one.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the work is then ended by whoever ends Ray.
+    """
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def run_work() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run_work, daemon=True)
+    with _bar(console) as progress:
+        task = progress.add_task(stage, total=total, note="starting")
+        thread.start()
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_S)
+            rows = run.rows(stage)
+            if rows:
+                progress.update(task, completed=place(rows[-1]), note=note(rows[-1]))
+    if failure:
+        raise failure[0]
+    return outcome[0]

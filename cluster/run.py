@@ -1,0 +1,227 @@
+"""The main job, stage by stage. A stage that is done is not done again, so an interrupted run goes on where it stopped."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+from transformers import AutoTokenizer
+
+import learner.launch
+import learner.policy
+import learner.supervised
+from cluster import data
+from cluster.config import BadInput, RunSettings
+from cluster.evaluation import evaluate_weights, gains, summarise
+from cluster.experience import ExperienceStream, StreamClient, StreamJob
+from cluster.progress import counting, following
+from cluster.runs import RunFolder, write_whole
+from cluster.session import Pools, ray_session
+from learner.scratch import write_scratch_model
+from learner.settings import PolicySettings, SupervisedSettings
+from rl.batching import Example
+from rl.problems import Problem
+from rl.prompts import prompt
+
+STAGES = ("data", "sft", "train", "eval")
+"""What `codereason data`, `sft`, `train` and `eval` end with; `run` does all of them and the summary."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run being carried out."""
+
+    settings: RunSettings
+    run: RunFolder
+    console: Console
+    pools: Pools
+
+    def stage(self, name: str, work: Callable[[], None]) -> None:
+        """Do a stage unless it is done, and note how long it took."""
+        finished = self.run.finished_stages()
+        if name in finished:
+            self.console.print(f"[dim]{name:<18} done before ({finished[name]:.0f} s)[/dim]")
+            return
+        began = time.monotonic()
+        work()
+        self.run.finish_stage(name, time.monotonic() - began)
+
+
+def carry_out(settings: RunSettings, root: Path, console: Console, until: str | None = None) -> RunFolder:
+    """Do a run, or what is left of it, up to a stage of `STAGES` or to its end.
+
+    Raises:
+        BadInput: the settings do not fit what is on disk or the data.
+    """
+    run = RunFolder((root / settings.name).resolve())
+    run.open(settings)
+    weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
+    job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
+    job.stage("data", lambda: _data(job))
+    job.stage("base", lambda: _base_model(job))
+    if until == "data":
+        return run
+    try:
+        with ray_session(settings):
+            _learn(job, weights, until)
+    finally:
+        shutil.rmtree(weights, ignore_errors=True)
+    if until is None:
+        write_summary(settings, run)
+    return run
+
+
+def _learn(job: Job, weights: Path, until: str | None) -> None:
+    settings = job.settings
+    job.stage("sft", lambda: _supervised(job, "sft", "base", settings.sft))
+    if until == "sft":
+        return
+    if until != "train":
+        job.stage("sft_evaluation", lambda: _evaluate(job, "sft"))
+    job.stage("rl", lambda: _policy(job, "rl", settings.rl, weights))
+    if until == "train":
+        return
+    job.stage("rl_evaluation", lambda: _evaluate(job, "rl"))
+    for control in settings.controls:
+        seconds = job.run.rows("rl")[-1]["seconds"]
+        if control == "terminal":
+            terminal = settings.rl.model_copy(
+                update={"algorithm": "terminal", "steps": settings.rl.steps * 4, "max_seconds": seconds}
+            )
+            job.stage("terminal", lambda: _policy(job, "terminal", terminal, weights))
+        else:
+            longer = settings.sft.model_copy(update={"epochs": 10_000, "max_seconds": seconds})
+            job.stage("sft_longer", lambda: _supervised(job, "sft_longer", "sft", longer))
+        job.stage(f"{control}_evaluation", lambda: _evaluate(job, control))
+
+
+def _data(job: Job) -> None:
+    splits = [getattr(job.settings.data, name) for name in data.SPLITS]
+    with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
+        data.build(job.settings, job.run, advance)
+
+
+def _base_model(job: Job) -> None:
+    problems = data.read_split(job.run.split("sft"))
+    texts = [prompt(problem) + problem.chain for problem in problems]
+    write_scratch_model(job.settings.model, texts, job.settings.seed, job.run.model("base"))
+
+
+def _examples(job: Job, split: str) -> list[Example]:
+    """A split's prompts and chains as tokens.
+
+    Raises:
+        BadInput: the split has no chains.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(job.run.model("base"))
+    examples = []
+    for problem in data.read_split(job.run.split(split)):
+        if not problem.chain:
+            raise BadInput(f"data.{split}.chains: must be true, SFT learns from chains")
+        prompt_ids = [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
+        response_ids = [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]
+        examples.append(Example(prompt_ids, response_ids, [0.0] * len(response_ids), [0.0] * len(response_ids)))
+    return examples
+
+
+def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
+    @ray.remote(num_cpus=0)
+    class MetricsLog:
+        def log(self, row: dict[str, Any]) -> None:
+            run.log(stage, row)
+
+    run = job.run
+    actor = MetricsLog.remote()
+    supervised = learner.supervised.SupervisedJob(
+        model_folder=str(run.model(start_from)),
+        output_folder=str(run.model(stage)),
+        training=_examples(job, "sft"),
+        validation=_examples(job, "validation"),
+        settings=settings,
+        learner=job.settings.learner,
+        seed=job.settings.seed,
+        log=lambda row: ray.get(actor.log.remote(row), timeout=60),
+    )
+    following(
+        job.console,
+        run,
+        stage,
+        settings.epochs if settings.max_seconds is None else int(settings.max_seconds),
+        place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
+        note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
+        work=lambda: learner.launch.run(
+            learner.supervised.train, supervised, job.settings.learner, run.checkpoints, stage
+        ),
+    )
+
+
+def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> None:
+    rollout, reward = job.pools.start()
+    run = job.run
+    stream = ray.remote(num_cpus=0, max_concurrency=1000)(ExperienceStream).remote(
+        StreamJob(
+            run_folder=run.path,
+            stage=stage,
+            model_folder=str(run.model("base")),
+            rollout=rollout,
+            reward=reward,
+            settings=settings,
+            seed=job.settings.seed,
+            token_budget=job.settings.learner.token_budget,
+            max_length=job.settings.rollout.max_length,
+            sync_deadline_s=job.settings.rollout.sync_deadline_s,
+        )
+    )
+    policy = learner.policy.PolicyJob(
+        model_folder=str(run.model("sft")),
+        output_folder=str(run.model(stage)),
+        weights_folder=str(weights),
+        experience=StreamClient(stream),
+        settings=settings,
+        learner=job.settings.learner,
+    )
+    following(
+        job.console,
+        run,
+        stage,
+        settings.steps if settings.max_seconds is None else int(settings.max_seconds),
+        place=lambda row: row["step"] if settings.max_seconds is None else int(row["seconds"]),
+        note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
+        work=lambda: learner.launch.run(learner.policy.train, policy, job.settings.learner, run.checkpoints, stage),
+    )
+    ray.kill(stream)
+
+
+def _evaluate(job: Job, stage: str) -> None:
+    rollout, reward = job.pools.start()
+    problems: list[Problem] = data.read_split(job.run.split("heldout"))
+    with counting(job.console, f"{stage} evaluation", 2 * len(problems)) as advance:
+        evaluate_weights(
+            rollout,
+            reward,
+            job.run.model(stage),
+            problems,
+            job.run.evaluation(stage),
+            samples=job.settings.evaluation.samples,
+            max_tokens=job.settings.rl.max_tokens,
+            in_flight=job.settings.evaluation.in_flight,
+            # The same draws for every model, whatever seed it was trained with.
+            seed=job.settings.data.heldout_seed,
+            advance=advance,
+        )
+
+
+def write_summary(settings: RunSettings, run: RunFolder) -> None:
+    """Put the run's figures into `summary.json`."""
+    measured = ["sft", "rl", *settings.controls]
+    summary: dict[str, Any] = {"name": settings.name, "seeds": [settings.seed]}
+    for stage in measured:
+        summary[stage] = summarise(run.evaluation(stage))
+    summary["gains"] = {stage: gains(run.evaluation("sft"), run.evaluation(stage)) for stage in measured[1:]}
+    summary["wall_seconds"] = run.finished_stages()
+    write_whole(run.summary, json.dumps(summary, indent=2))

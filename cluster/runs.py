@@ -1,0 +1,97 @@
+"""A run on disk: `runs/NAME/`, what is in it, and which stages are done."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster.config import BadInput, RunSettings, dump
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+class RunFolder:
+    """Paths of a run, its finished stages and its metrics."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.checkpoints = path / "checkpoints"
+        self.trained_model = path / "model"
+        self._stages = path / "stages.json"
+        self._resumed: set[str] = set()
+        self._last_step = -1
+
+    def split(self, name: str) -> Path:
+        """The Parquet file of a data split."""
+        return self.path / "data" / f"{name}.parquet"
+
+    def model(self, stage: str) -> Path:
+        """The Hugging Face folder that a stage leaves; RL's is the run's result."""
+        return self.trained_model if stage == "rl" else self.path / "models" / stage
+
+    def evaluation(self, stage: str) -> Path:
+        """The held-out responses of the model that a stage left."""
+        return self.path / "evaluations" / f"{stage}.jsonl"
+
+    def rollouts(self, stage: str) -> Path:
+        """The folder of a stage's scored trajectories, a file a step."""
+        return self.path / "rollouts" / stage
+
+    def open(self, settings: RunSettings) -> None:
+        """Create the run, or go on with it.
+
+        Raises:
+            BadInput: a run of this name exists with other settings.
+        """
+        config = self.path / "config.yaml"
+        resolved = dump(settings)
+        if config.exists() and config.read_text() != resolved:
+            raise BadInput(
+                f"{config}: this run was started with other settings; give the new one another name (name=OTHER) or "
+                f"delete {self.path}"
+            )
+        write_whole(config, resolved)
+
+    def finished_stages(self) -> dict[str, float]:
+        """Wall seconds of each finished stage, in order."""
+        return json.loads(self._stages.read_text()) if self._stages.exists() else {}
+
+    def finish_stage(self, name: str, seconds: float) -> None:
+        """Note that a stage is done and need not run again."""
+        write_whole(self._stages, json.dumps({**self.finished_stages(), name: seconds}, indent=2))
+
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        """The stage's metrics so far."""
+        return [row for row in read_jsonl(self.metrics) if row["stage"] == stage]
+
+    def log(self, stage: str, row: Mapping[str, Any]) -> None:
+        """Append a row of metrics; rows of the same stage from this step on, left by an interrupted try, go first."""
+        if stage not in self._resumed or row["step"] <= self._last_step:
+            rows = read_jsonl(self.metrics)
+            write_jsonl(self.metrics, [old for old in rows if old["stage"] != stage or old["step"] < row["step"]])
+            self._resumed.add(stage)
+        self._last_step = row["step"]
+        with self.metrics.open("a") as file:
+            file.write(json.dumps({"stage": stage, **row}) + "\n")
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects in a JSONL file of ours; none if it is not there. A last line cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSONL file, whole or not at all."""
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))

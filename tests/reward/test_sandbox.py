@@ -1,0 +1,365 @@
+"""The sandbox from outside: every verdict, what a run may leave behind, and how the machinery's own faults are told."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable
+from reward.zygote.isolation import LEVELS
+from rl.verdicts import Verdict
+
+SHORT = Limits(wall_s=0.8, cpu_s=0.4, memory_mib=32, output_bytes=1000)
+CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def test_a_program_with_a_call_gives_value_type_and_its_own_output(sandbox):
+    execution = sandbox.run(Program("def f(x):\n    print('hi')\n    return [x, None]", "f('a')"))
+    assert execution.verdict is Verdict.OK
+    assert (execution.value, execution.type_name, execution.stdout) == ("['a', None]", "list", "hi\n")
+    assert (execution.exception, execution.states, execution.level) == (None, (), sandbox.level)
+    assert 0 < execution.seconds < 2
+
+
+def test_a_program_without_a_call_has_no_value(sandbox):
+    execution = sandbox.run(Program("print(__name__)"))
+    assert (execution.verdict, execution.value, execution.stdout) == (Verdict.OK, None, "__main__\n")
+
+
+VERDICTS = {
+    "x = 1": Verdict.OK,
+    "raise ValueError('no')": Verdict.EXCEPTION,
+    "import sys; sys.exit(3)": Verdict.EXCEPTION,
+    "this is not Python": Verdict.EXCEPTION,
+    "while True: pass": Verdict.TIMEOUT,
+    "import time; time.sleep(60)": Verdict.TIMEOUT,
+    "x = 9 ** 9 ** 9": Verdict.TIMEOUT,
+    "while True:\n    try:\n        1 / 0\n    except BaseException:\n        continue": Verdict.TIMEOUT,
+    "b = bytearray(4 << 30)": Verdict.MEMORY,
+    "a = []\nwhile True: a.append(bytearray(1 << 20))": Verdict.MEMORY,
+    "a = []\nwhile True: a.append('x' * 1000)": Verdict.MEMORY,
+    "while True: print('x' * 100)": Verdict.OUTPUT_LIMIT,
+    "import os\nwhile True: os.write(3, b'x' * 4096)": Verdict.OUTPUT_LIMIT,
+    "import ctypes; ctypes.string_at(0)": Verdict.CRASHED,
+    "import os; os._exit(0)": Verdict.NO_RESULT,
+    "import os; os._exit(7)": Verdict.NO_RESULT,
+    "import os; os.closerange(0, 64)": Verdict.NO_RESULT,
+    "import os; os.write(3, b'forged'); os._exit(0)": Verdict.NO_RESULT,
+}
+
+
+@pytest.mark.parametrize("code", VERDICTS)
+def test_verdict(sandbox, code):
+    assert sandbox.run(Program(code), SHORT).verdict is VERDICTS[code]
+
+
+@pytest.mark.parametrize("call", ["'x' * 2000", "type('T', (), {'__repr__': lambda self: 'x' * 2000})()"])
+def test_a_value_with_too_long_a_repr_is_over_the_output_limit(sandbox, call):
+    assert sandbox.run(Program("", call), SHORT).verdict is Verdict.OUTPUT_LIMIT
+
+
+EXCEPTIONS = {
+    "1 / 0": "ZeroDivisionError: division by zero",
+    "raise ValueError": "ValueError",
+    "exit()": "SystemExit: None",
+    "import sys; sys.exit(3)": "SystemExit: 3",
+    "input()": "EOFError: EOF when reading a line",
+    "def f(): f()\nf()": "RecursionError: maximum recursion depth exceeded",
+    "class E(Exception):\n    def __str__(self): raise TypeError\nraise E": "E: <exception str() failed>",
+    "raise KeyError('k')": "KeyError: 'k'",
+    "x = '\\ud800'.encode()": "UnicodeEncodeError: 'utf-8' codec can't encode character '\\ud800' in position 0: "
+    "surrogates not allowed",
+}
+
+
+@pytest.mark.parametrize("code", EXCEPTIONS)
+def test_exceptions_read_like_the_last_line_of_a_traceback(sandbox, code):
+    assert sandbox.run(Program(code)).exception == EXCEPTIONS[code]
+
+
+def test_an_exception_of_the_call_keeps_what_was_printed(sandbox):
+    execution = sandbox.run(Program("def f():\n    print('before')\n    raise OSError('x')", "f()"))
+    assert (execution.verdict, execution.exception, execution.stdout) == (
+        Verdict.EXCEPTION,
+        "OSError: x",
+        "before\n",
+    )
+
+
+def test_a_long_message_is_cut(sandbox):
+    execution = sandbox.run(Program("raise ValueError('x' * 10**6)"))
+    assert execution.exception == "ValueError: " + "x" * 2000
+
+
+def test_the_cpu_limit_is_kept_to_a_fraction_of_a_second(sandbox):
+    execution = sandbox.run(Program("while True: pass"), Limits(wall_s=10, cpu_s=0.2))
+    assert execution.verdict is Verdict.TIMEOUT
+    assert 0.2 <= execution.seconds < 5
+
+
+def test_output_up_to_the_limit_is_kept_and_not_a_byte_more(sandbox):
+    assert sandbox.run(Program("print('x' * 999)"), SHORT).stdout == "x" * 999 + "\n"
+    over = sandbox.run(Program("print('x' * 1000)"), SHORT)
+    assert (over.verdict, over.stdout) == (Verdict.OUTPUT_LIMIT, "x" * 1000)
+
+
+def test_a_program_recurses_as_deep_as_a_script(sandbox):
+    code = "def f(n=0):\n    try:\n        return f(n + 1)\n    except RecursionError:\n        return n\n"
+    script = subprocess.run([sys.executable, "-c", f"{code}print(f())"], capture_output=True, check=True, text=True)
+    assert sandbox.run(Program(code, "f()")).value == script.stdout.strip()
+    assert sandbox.run(Program(f"{code}print(f())")).stdout == script.stdout
+
+
+def test_states_are_recorded_instead_of_printed_and_exact(sandbox):
+    code = "x = 'a\\nb'\nprint(f'x: {x}')\nprint(f'not: an anchor')\nfor i in range(2):\n    print(f'i: {i!r}')"
+    execution = sandbox.run(Program(code, anchor_lines=(2, 5)))
+    assert execution.states == ("x: a\nb", "i: 0", "i: 1")
+    assert execution.stdout == "not: an anchor\n"
+
+
+def test_rebinding_print_does_not_disturb_anchors(sandbox):
+    code = "import builtins\nprint = builtins.print = None\nx = 1\nprint(f'x: {x}')"
+    execution = sandbox.run(Program(code, anchor_lines=(4,)))
+    assert (execution.verdict, execution.states) == (Verdict.OK, ("x: 1",))
+
+
+@pytest.mark.parametrize("error", ["ValueError", "SystemExit", "KeyboardInterrupt"])
+def test_a_value_that_cannot_be_shown_is_recorded_as_such(sandbox, error):
+    code = f"class T:\n    def __str__(self): raise {error}\nt = T()\nprint(f't: {{t}}')\nx = 1"
+    execution = sandbox.run(Program(code, "x", anchor_lines=(4,)))
+    assert (execution.value, execution.states) == ("1", ("t: <unprintable T>",))
+
+
+def test_states_up_to_an_exception_are_kept(sandbox):
+    execution = sandbox.run(Program("x = 1\nprint(f'x: {x}')\n1 / 0", anchor_lines=(2,)))
+    assert (execution.verdict, execution.states) == (Verdict.EXCEPTION, ("x: 1",))
+
+
+@pytest.mark.parametrize("times", [1000, 1001])
+def test_a_thousand_states_are_the_most(sandbox, times):
+    execution = sandbox.run(Program(f"for i in range({times}):\n    print(f'i: {{i}}')", anchor_lines=(2,)))
+    assert execution.verdict is (Verdict.OK if times == 1000 else Verdict.OUTPUT_LIMIT)
+    assert len(execution.states) == 1000
+
+
+def test_states_share_the_output_limit(sandbox):
+    code = "x = 'x' * 400\nprint(f'x: {x}')\nprint(f'x: {x}')\nprint(f'x: {x}')"
+    assert sandbox.run(Program(code, anchor_lines=(2, 3, 4)), SHORT).verdict is Verdict.OUTPUT_LIMIT
+
+
+@pytest.mark.parametrize("code", ["x = 1", "print(x)", "log(f'x: {1}')", "print(f'{1}')", "print(f'x: {1:2}')"])
+def test_a_line_without_an_anchor_is_bad_input(sandbox, code):
+    with pytest.raises(ValueError, match="anchor_lines: line 1 holds no print"):
+        sandbox.run(Program(code, anchor_lines=(1,)))
+    assert sandbox.run(Program("", "1")).value == "1"
+
+
+@pytest.mark.parametrize("field", ["wall_s", "cpu_s", "memory_mib", "output_bytes"])
+@pytest.mark.parametrize("bound", [0, -1, float("inf"), float("nan")])
+def test_limits_are_positive_and_finite(field, bound):
+    with pytest.raises(ValueError, match=field):
+        Limits(**{field: bound})
+
+
+def test_a_text_beyond_all_measure_is_bad_input(sandbox):
+    with pytest.raises(ValueError, match="code: the program takes"):
+        sandbox.run(Program("#" * (9 << 20)))
+
+
+def test_runs_share_nothing(sandbox):
+    dirty = (
+        "import math, os, random, sys, builtins\nmath.pi = 3\nos.environ['A'] = 'b'\nrandom.seed(7)\n"
+        "sys.setrecursionlimit(50)\nbuiltins.len = None\nleft = 1"
+    )
+    clean = "import math, os, random, sys"
+    seen = (
+        "(math.pi > 3.1, 'A' in os.environ, random.random(), sys.getrecursionlimit() > 500, len('a'), 'left' in dir())"
+    )
+    before = sandbox.run(Program(clean, seen))
+    assert sandbox.run(Program(dirty)).verdict is Verdict.OK
+    after = sandbox.run(Program(clean, seen))
+    assert before.value == after.value
+    assert before.value.startswith("(True, False, 0.8444218515250481, True, 1, False)")
+
+
+def test_two_sandboxes_agree_on_what_depends_on_hashing(sandbox):
+    program = Program("", "list({'a', 'b', 'c', 'd', 'e'})")
+    with Sandbox() as other:
+        assert other.run(program).value == sandbox.run(program).value
+
+
+def test_the_standard_library_can_be_imported_at_every_level():
+    code = "import hashlib, unittest, decimal, csv, asyncio\nx = 'a'.encode('shift_jis') + 'ä'.encode('cp1252')"
+    for level in available():
+        with Sandbox(mode=level) as sandbox:
+            execution = sandbox.run(Program(code, "hashlib.sha256(x).hexdigest()"))
+            assert (level, execution.value) == (level, repr(hashlib.sha256(b"a\xe4").hexdigest()))
+
+
+def test_every_cruxeval_program_gives_its_recorded_output(sandbox):
+    rows = [json.loads(line) for line in CRUXEVAL.read_text(encoding="utf-8").splitlines()]
+    wrong = [
+        row["id"]
+        for row in rows
+        if sandbox.run(Program(row["code"], f"f({row['input']})")).value != repr(eval(row["output"]))
+    ]
+    assert (len(rows), wrong) == (800, [])
+
+
+def test_no_process_and_no_descriptor_is_left_after_many_runs(sandbox):
+    programs = [
+        Program("x = 1"),
+        Program("import os\nos.fork()"),
+        Program("import threading\nthreading.Thread(target=print).start()"),
+        Program("import subprocess\nsubprocess.Popen(['sleep', '60'])"),
+        Program("import os; os._exit(1)"),
+        Program("while True: print('x')"),
+    ]
+    sandbox.run(programs[0])
+    zygote = sandbox._zygote.pid
+    counted = open_files(zygote), open_files(os.getpid())
+    for program in programs * 34:
+        sandbox.run(program, Limits(output_bytes=100))
+    assert (open_files(zygote), open_files(os.getpid())) == counted
+    assert session(zygote) == [zygote]
+
+
+def test_a_zygote_killed_in_the_middle_of_a_run_is_replaced_and_the_run_repeated():
+    with Sandbox() as sandbox:
+        zygote = sandbox._zygote.pid
+        killer = threading.Timer(0.2, os.kill, (zygote, 9))
+        killer.start()
+        execution = sandbox.run(Program("import time\ntime.sleep(0.5)", "1"))
+        killer.join()
+        assert (execution.verdict, execution.value) == (Verdict.OK, "1")
+        assert sandbox._zygote.pid != zygote
+        assert gone(zygote)
+        assert session(zygote) == []
+
+
+def test_a_zygote_that_dies_twice_is_a_fault_of_the_sandbox_and_the_next_run_is_fine():
+    with Sandbox() as sandbox:
+        execution = None
+
+        def kill_every_zygote() -> None:
+            while execution is None:
+                zygote = sandbox._zygote
+                if zygote is not None:
+                    zygote._process.kill()
+                time.sleep(0.05)
+
+        killer = threading.Thread(target=kill_every_zygote)
+        killer.start()
+        execution = sandbox.run(Program("import time\ntime.sleep(1)"))
+        killer.join()
+        assert execution.verdict is Verdict.SANDBOX_ERROR
+        assert execution.verdict.is_fault
+        assert execution.exception.startswith("the zygote")
+        assert sandbox.run(Program("", "2")).value == "2"
+
+
+def test_an_interrupted_run_leaves_no_answer_for_the_next_one():
+    with Sandbox() as sandbox:
+        threading.Timer(0.1, os.kill, (os.getpid(), 2)).start()
+        with pytest.raises(KeyboardInterrupt):
+            sandbox.run(Program("import time\ntime.sleep(0.3)", "'old'"))
+        assert sandbox.run(Program("", "'new'")).value == "'new'"
+
+
+def test_the_zygote_and_its_child_die_with_the_process_that_started_them():
+    code = (
+        "import sys\nfrom reward.sandbox import *\nsandbox = Sandbox()\nprint(sandbox._zygote.pid, flush=True)\n"
+        "sandbox.run(Program('import time; time.sleep(60)'), Limits(wall_s=60))"
+    )
+    actor = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    zygote = int(actor.stdout.readline())
+    while len(session(zygote)) < 2:
+        time.sleep(0.01)
+    actor.kill()
+    actor.communicate()
+    assert gone(zygote)
+    assert session(zygote) == []
+
+
+def test_a_sandbox_outlives_the_thread_that_started_it():
+    started: list[Sandbox] = []
+    thread = threading.Thread(target=lambda: started.append(Sandbox()))
+    thread.start()
+    thread.join()
+    time.sleep(0.05)
+    with started[0] as sandbox:
+        zygote = sandbox._zygote.pid
+        assert sandbox.run(Program("", "1")).value == "1"
+        assert sandbox._zygote.pid == zygote
+
+
+def test_a_closed_sandbox_leaves_no_process():
+    sandbox = Sandbox()
+    zygote = sandbox._zygote.pid
+    sandbox.close()
+    assert session(zygote) == []
+
+
+def test_no_level_is_used_whose_self_test_an_attack_passes(monkeypatch):
+    monkeypatch.setattr("reward.sandbox._ALL_BLOCKED", "{'write a file': 'BLOCKED', 'levitate': 'BLOCKED'}")
+    with pytest.raises(SandboxUnavailable, match="level nons does not hold here: the self-test answered"):
+        Sandbox(mode="nons")
+
+
+def test_an_unknown_level_is_refused():
+    with pytest.raises(SandboxUnavailable, match="level none: there are full, userns, nons"):
+        Sandbox(mode="none")
+
+
+def available() -> list[str]:
+    """The levels this machine can give; there is at least one."""
+    levels = []
+    for level in LEVELS:
+        try:
+            Sandbox(mode=level).close()
+        except SandboxUnavailable:
+            continue
+        levels.append(level)
+    assert levels
+    return levels
+
+
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def session(leader: int) -> list[int]:
+    """Every living process of the session that a zygote leads; children cannot leave it."""
+    members = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                state, _, _, number = Path(f"/proc/{entry}/stat").read_text().rpartition(") ")[2].split()[:4]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(number) == leader and state != "Z":
+                members.append(int(entry))
+    return members
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is gone within two seconds."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        if pid not in session(pid) and not session(pid):
+            return True
+        time.sleep(0.01)
+    return False
