@@ -30,7 +30,11 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
 
     settings = load(config, overrides or [])
     console = Console(stderr=as_json)
-    run = carry_out(settings, runs, console, until)
+    try:
+        run = carry_out(settings, runs, console, until)
+    except KeyboardInterrupt:
+        sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
+        sys.exit(130)
     report = None
     if until is None:
         from cluster.report import write_report
@@ -96,6 +100,93 @@ def report(
     typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
 
+Source = Annotated[Path | None, typer.Argument(help="A file of Python.")]
+Call = Annotated[str | None, typer.Option("--call", help="Expression to evaluate after the program: f(1, [2]).")]
+Rows = Annotated[Path | None, typer.Option("--jsonl", help="Rows {id, code, call} instead of a file; one object a row.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.01, help="Seconds, of wall clock and of CPU, for one run.")]
+Memory = Annotated[int, typer.Option("--memory", min=16, help="MiB for one run.")]
+Mode = Annotated[str | None, typer.Option("--mode", help="Isolation: full, userns or nons; the strongest by default.")]
+
+
+@app.command()
+def anchors(
+    file: Source = None,
+    call: Call = None,
+    jsonl: Rows = None,
+    timeout: Timeout = 2.0,
+    memory: Memory = 512,
+    mode: Mode = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a program with its print anchors, its states and its output."""
+    from cluster.programs import open_sandbox, show_anchors
+    from reward.sandbox import Limits
+
+    sources = _sources(file, call, jsonl)
+    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as sandbox:
+        for source in sources:
+            shown = show_anchors(sandbox, source)
+            if as_json or jsonl is not None:
+                typer.echo(json.dumps(shown))
+                continue
+            typer.echo(shown["code"].rstrip() + "\n")
+            typer.echo("\n".join(shown["states"]))
+            typer.echo(f"\n{shown['verdict']}: {shown['exception'] or shown['output']}")
+
+
+@app.command()
+def sandbox(
+    file: Source = None,
+    call: Call = None,
+    jsonl: Rows = None,
+    timeout: Timeout = 2.0,
+    memory: Memory = 512,
+    mode: Mode = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a program isolated and say what became of it."""
+    from cluster.programs import open_sandbox, run_isolated
+    from reward.sandbox import Limits
+
+    sources = _sources(file, call, jsonl)
+    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as opened:
+        for source in sources:
+            result = run_isolated(opened, source)
+            if as_json or jsonl is not None:
+                typer.echo(json.dumps(result))
+                continue
+            typer.echo(result["stdout"], nl=False)
+            found = result["exception"] or result["value"]
+            typer.echo(f"{result['verdict']}: {found}  ({result['seconds']:.3f} s, level {result['level']})")
+
+
+@app.command()
+def score(
+    rows: Annotated[Path, typer.Argument(help="JSONL of {task, code, input, output, response}.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the scored rows go.")],
+    timeout: Timeout = 2.0,
+    memory: Memory = 512,
+    mode: Mode = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score responses against what execution says."""
+    from cluster.programs import open_sandbox, score_file
+    from reward.sandbox import Limits
+
+    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as opened:
+        counts = score_file(opened, rows, out)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    typer.echo(json.dumps({"out": str(out), "verdicts": counts}) if as_json else f"{out}: {summary or 'no rows'}")
+
+
+def _sources(file: Path | None, call: str | None, jsonl: Path | None) -> "list[Source]":
+    from cluster.programs import read_source, read_sources
+
+    if (file is None) == (jsonl is None):
+        raise BadInput("give either a file of Python or --jsonl FILE")
+    return [read_source(file, call)] if file is not None else read_sources(jsonl)
+
+
 def summary_table(summary: dict) -> Table:
     """A run's figures for the terminal."""
     table = Table(title=f"{summary['name']}: held-out accuracy in %, with 95 % intervals", title_justify="left")
@@ -114,12 +205,7 @@ def summary_table(summary: dict) -> Table:
 def main() -> None:
     """Entry point: bad input ends with one line and status 2, Ctrl-C with status 130."""
     try:
-        app(standalone_mode=False)
+        app()
     except BadInput as error:
         sys.stderr.write(f"codereason: {error}\n")
         sys.exit(2)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
-        sys.exit(130)

@@ -15,8 +15,8 @@ from datasets import Dataset, load_dataset
 
 from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.runs import RunFolder, write_jsonl, write_whole
-from reward.sandbox import Limits, Sandbox
-from reward.settings import RewardSettings
+from reward.sandbox import Sandbox
+from reward.settings import sandbox_limits
 from reward.tracing import Trace, agree, trace
 from rl.anchors import ProgramError, instrument
 from rl.problems import Problem, Task
@@ -62,7 +62,7 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
     taken: set[str] = set()
     funnel: dict[str, dict[str, int]] = {}
     rejected: list[dict[str, str]] = []
-    with open_sandbox(settings.reward) as sandbox:
+    with Sandbox(sandbox_limits(settings.reward), settings.reward.mode) as sandbox:
         for name in SPLITS:
             split: SplitSettings = getattr(settings.data, name)
             seed = settings.data.heldout_seed if name == "heldout" else settings.seed
@@ -78,12 +78,6 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
             funnel[name] = {"kept": len(problems), **reasons}
     write_jsonl(run.path / "data" / "rejected.jsonl", rejected)
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
-
-
-def open_sandbox(settings: RewardSettings) -> Sandbox:
-    """A sandbox with the reward pool's limits, in this process's service."""
-    limits = Limits(settings.wall_s, settings.cpu_s, settings.memory_mib, settings.output_bytes)
-    return Sandbox(limits, settings.mode)
 
 
 def write_split(path: Path, problems: list[Problem]) -> None:
@@ -151,7 +145,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -
         raise Rejected(f"execution: {traced.verdict}")
     if not agree(sandbox, candidate.code, instrumented):
         raise Rejected("anchors change the program")
-    if candidate.output is not None and not _same_text(candidate.output, traced):
+    if candidate.output is not None and not same_value_text(candidate.output, traced.output):
         raise Rejected("recorded output is not what the call returns")
     if not 1 <= len(traced.states) <= MAX_STATES:
         raise Rejected(f"trace length {'0' if not traced.states else f'over {MAX_STATES}'}")
@@ -179,12 +173,12 @@ def _chain(candidate: Candidate, traced: Trace) -> str:
         raise Rejected(f"no chain: {error}") from None
 
 
-def _same_text(recorded: str, traced: Trace) -> bool:
-    """Whether a recorded output, in whatever spacing, is the value the call returned."""
+def same_value_text(recorded: str, output: str) -> bool:
+    """Whether a recorded output, in whatever spacing and quotes, is the value that `output` shows."""
     try:
-        return ast.dump(ast.parse(recorded.strip())) == ast.dump(ast.parse(traced.output or ""))
-    except SyntaxError:
-        return recorded.strip() == traced.output
+        return ast.dump(ast.parse(recorded.strip())) == ast.dump(ast.parse(output))
+    except (SyntaxError, ValueError):
+        return recorded.strip() == output
 
 
 def _candidates(name: str, split: SplitSettings, seed: int) -> Iterator[Candidate]:

@@ -12,9 +12,9 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from reward.sandbox import Limits, Program, Sandbox
+from reward.sandbox import Program, Sandbox
 from reward.scoring import score_group
-from reward.settings import RewardSettings
+from reward.settings import RewardSettings, sandbox_limits
 from reward.tracing import Trace, trace
 from rl.anchors import Instrumented
 from rl.problems import Problem
@@ -35,8 +35,7 @@ class RewardWorker:
     """One replica: asks Python."""
 
     def __init__(self, settings: RewardSettings) -> None:
-        limits = Limits(settings.wall_s, settings.cpu_s, settings.memory_mib, settings.output_bytes)
-        self._sandbox = Sandbox(limits, settings.mode)
+        self._sandbox = Sandbox(sandbox_limits(settings), settings.mode)
         self._one_at_a_time = asyncio.Lock()
         self._remembered = lru_cache(maxsize=10_000)(self._run)
 

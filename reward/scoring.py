@@ -3,23 +3,31 @@
 Rules, where the paper is silent (StepCodeReasoner 2.3 and 3.3 leave them open):
 - The i-th print block is held against the i-th executed anchor, whole text, surrounding whitespace dropped. A missing block
   earns 0; blocks beyond the last anchor earn nothing and cost nothing.
-- The answer is compared as a value with its exact types, so `[1,2]` is `[1, 2]` and `True` is not `1`. It is parsed, never run.
-- An input prediction is one call of the entry function with literal arguments. Its steps are judged against the trace of
-  the input it proposes first, its final answer by what the program returns for it.
+- The answer is compared as a value with its exact types, so `[1,2]` is `[1, 2]` and `True` is not `1`.
+  It is parsed, never run.
+- An input prediction is one call of the entry function. Arguments that are no literals (`dict(a=1)`) are evaluated alone,
+  in the sandbox, and enter the call as the plain values they print as, so no object that lies about itself gets in.
+- Its steps are judged against the trace of the input it proposes first, its final answer by what the program returns.
+- A memory address in a state says nothing about the program: it is left out of the comparison.
 - The program comes from the problem, never from the response.
 """
 
+import ast
+import re
 from collections.abc import Callable, Sequence
 
 from reward.tracing import Trace
 from rl.anchors import Instrumented, instrument
-from rl.answers import UnreadableAnswer, literal, literal_call, same
+from rl.answers import UnreadableAnswer, literal, literal_call, one_call, same
 from rl.problems import Problem, Task
 from rl.responses import Response, parse
 from rl.trajectories import Score
 from rl.verdicts import Verdict
 
 Tracer = Callable[[Instrumented], Trace]
+"""Executes an instrumented program in a sandbox."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def score_group(problem: Problem, responses: Sequence[str], tracer: Tracer) -> list[Score]:
@@ -67,8 +75,8 @@ def _score_input(problem: Problem, response: Response, tracer: Tracer) -> Score:
         return _score(response, Verdict.UNPARSABLE, ())
     committed = response.answer if response.proposed_input is None else response.proposed_input
     try:
-        committed_call = literal_call(committed, entry)
-        answered_call = literal_call(response.answer, entry)
+        committed_call = _plain_call(committed, entry, problem.code, tracer)
+        answered_call = _plain_call(response.answer, entry, problem.code, tracer)
     except UnreadableAnswer:
         return _score(response, Verdict.UNPARSABLE, ())
     committed_trace = tracer(instrument(problem.code, committed_call))
@@ -83,6 +91,32 @@ def _score_input(problem: Problem, response: Response, tracer: Tracer) -> Score:
     return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, committed_trace.states)
 
 
+def _plain_call(text: str, entry: str, code: str, tracer: Tracer) -> str:
+    """A proposed input as a call with literal arguments.
+
+    Raises:
+        UnreadableAnswer: it is not one call of the entry function, or an argument has no plain value.
+    """
+    try:
+        return literal_call(text, entry)
+    except UnreadableAnswer:
+        call = one_call(text, entry)
+    positional = "".join(f"{ast.unparse(argument)}, " for argument in call.args)
+    named = ", ".join(f"{keyword.arg!r}: {ast.unparse(keyword.value)}" for keyword in call.keywords)
+    evaluated = tracer(Instrumented(code, f"[({positional}), {{{named}}}]", ()))
+    if evaluated.verdict is not Verdict.OK or evaluated.output is None:
+        raise UnreadableAnswer(f"the arguments do not evaluate: {evaluated.verdict}")
+    values = literal(evaluated.output)
+    if not (isinstance(values, list) and len(values) == 2):
+        raise UnreadableAnswer("the arguments are not what they seem")
+    arguments = [*map(repr, values[0]), *(f"{name}={value!r}" for name, value in values[1].items())]
+    return f"{entry}({', '.join(arguments)})"
+
+
+def _without_addresses(state: str) -> str:
+    return _ADDRESS.sub("", state.strip())
+
+
 def _score(response: Response, verdict: Verdict, states: Sequence[str]) -> Score:
     predicted = [step.state for step in response.steps]
     said = predicted + [""] * (len(states) - len(predicted))
@@ -91,7 +125,7 @@ def _score(response: Response, verdict: Verdict, states: Sequence[str]) -> Score
         verdict=verdict,
         final_reward=1.0 if verdict is Verdict.OK else 0.0,
         step_rewards=[
-            float(not absent and text == state.strip())
+            float(not absent and _without_addresses(text) == _without_addresses(state))
             for state, text, absent in zip(states, said, missing, strict=False)
         ],
         states=list(states),

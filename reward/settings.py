@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from reward.sandbox import Limits
 from rl.settings import Settings
 
 
@@ -18,3 +19,8 @@ class RewardSettings(Settings):
     cpu_s: float = Field(1.0, gt=0)
     memory_mib: int = Field(512, ge=16)
     output_bytes: int = Field(65536, ge=256)
+
+
+def sandbox_limits(settings: RewardSettings) -> Limits:
+    """The part of the settings that bounds one run."""
+    return Limits(settings.wall_s, settings.cpu_s, settings.memory_mib, settings.output_bytes)

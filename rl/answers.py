@@ -37,23 +37,34 @@ def literal(text: str) -> object:
     return _value(_parse(text))
 
 
+def one_call(text: str, entry: str) -> ast.Call:
+    """Read a proposed input, either `1, [2]` or `f(1, [2])`, as one call of `entry`; its arguments may be expressions.
+
+    Raises:
+        UnreadableAnswer: the text is not exactly one such call (`f(1) if 0 else 2`, `f(1) or True`, ..).
+    """
+    for source in (text, f"{entry}({text})"):
+        try:
+            call = _parse(source)
+        except UnreadableAnswer:
+            continue
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry:
+            if any(keyword.arg is None for keyword in call.keywords):
+                raise UnreadableAnswer("arguments are unpacked")
+            return call
+    raise UnreadableAnswer(f"not one call of {entry}")
+
+
 def literal_call(text: str, entry: str) -> str:
-    """Read a proposed input, either `1, [2]` or `f(1, [2])`, as one call of `entry` with literal arguments.
+    """Read a proposed input as one call of `entry` with literal arguments.
 
     Returns:
         The call as source, rebuilt from the parsed arguments, so that nothing else of the text survives.
 
     Raises:
-        UnreadableAnswer: the text is not exactly that (`f(1) if 0 else 2`, `f(1) or True`, `f(open("x"))`, ..).
+        UnreadableAnswer: it is no such call, or an argument is no literal.
     """
-    try:
-        call = _parse(text)
-    except UnreadableAnswer:
-        call = _parse(f"{entry}({text})")
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry):
-        call = _parse(f"{entry}({text})")
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry):
-        raise UnreadableAnswer(f"not one call of {entry}")
+    call = one_call(text, entry)
     for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
         _value(argument)
     return ast.unparse(call)

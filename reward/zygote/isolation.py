@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from . import kernel, landlock, namespaces, seccomp
 
 LEVELS = ("full", "userns", "nons")
-LAYERS = ("namespaces", "process namespace", "uid", "limits", "landlock", "seccomp")
+LAYERS = ("namespaces", "process namespace", "privileges", "limits", "landlock", "seccomp")
 
 _STACK_BYTES = 8 << 20
 _OPEN_FILES = 64
@@ -54,7 +54,7 @@ class Isolation:
             )
         # What a process of this size has mapped already does not count against a program's memory.
         self._mapped_bytes = _mapped_bytes()
-        self._uid = _own_uid() if as_root and level != "userns" and "uid" not in self._without else None
+        self._uid = _own_uid() if as_root and level != "userns" and "privileges" not in self._without else None
         readable = _library_directories()
         if level != "nons" and "namespaces" not in self._without:
             self._enter_namespaces(readable)
@@ -62,6 +62,11 @@ class Isolation:
         self._filter = seccomp.Filter()
         with_processes = level != "nons" and "process namespace" not in self._without
         self.namespaces = kernel.CLONE_NEWPID if with_processes else 0
+        # What children inherit need not be done by each.
+        kernel.prctl("DUMPABLE", kernel.PR_SET_DUMPABLE, 0)
+        kernel.prctl("NO_NEW_PRIVS", kernel.PR_SET_NO_NEW_PRIVS, 1)
+        if "seccomp" not in self._without:
+            _refuse_new_code()
 
     def _enter_namespaces(self, readable: list[str]) -> None:
         try:
@@ -98,17 +103,14 @@ class Isolation:
             os.setresuid(self._uid, self._uid, self._uid)
         # After the change of uid, which clears it.
         kernel.prctl("PDEATHSIG", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        kernel.prctl("DUMPABLE", kernel.PR_SET_DUMPABLE, 0)
-        kernel.prctl("NO_NEW_PRIVS", kernel.PR_SET_NO_NEW_PRIVS, 1)
         if "limits" not in self._without:
             _limit(memory_bytes + self._mapped_bytes, cpu_s)
         if self._rules is not None:
             landlock.restrict(self._rules)
-        if "seccomp" in self._without:
-            return
-        _refuse_new_code()
-        kernel.drop_capabilities()
-        self._filter.install()
+        if self._uid is None and "privileges" not in self._without:
+            kernel.drop_capabilities()  # A new uid has none.
+        if "seccomp" not in self._without:
+            self._filter.install()
 
 
 def _limit(memory_bytes: int, cpu_s: int) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import NoReturn
 
-from .interception import HOOK, AnchorMissing, Hook, compile_program, recorder
+from .interception import HOOK, AnchorMissing, compile_program, recorder
 
 # What a program does to its own built-ins does not touch these.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
@@ -44,6 +44,16 @@ class Source:
     """For the value's repr, and for all states together."""
 
 
+def prepare() -> None:
+    """Brings the interpreter into the state that every program finds. Once, in the zygote: its children inherit it."""
+    # The interpreter starts without `site`, which is where programs have these two from.
+    vars(builtins).update({name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")})
+    random.seed(_SEED)
+    sys.argv = ["program.py"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    vars(sys.modules["__main__"])["__builtins__"] = builtins
+
+
 def run(source: Source, report_to: int) -> NoReturn:
     """Runs the program and ends the process; the report goes to file descriptor `report_to`.
 
@@ -63,8 +73,8 @@ def run(source: Source, report_to: int) -> NoReturn:
     # To be let go of where memory ran out, so that there is some left to say so.
     reserve = mmap.mmap(-1, _RESERVE_BYTES)
     try:
-        main = _fresh_main(recorder(states, source.max_characters, partial(finish, "output_limit")))
-        value, type_name = _evaluate(program, source.call, main)
+        setattr(builtins, HOOK, recorder(states, source.max_characters, partial(finish, "output_limit")))
+        value, type_name = _evaluate(program, source.call, vars(sys.modules["__main__"]))
     except MemoryError as error:
         error.__traceback__ = None
         reserve.close()
@@ -74,19 +84,6 @@ def run(source: Source, report_to: int) -> NoReturn:
     if value is not None and str.__len__(value) > source.max_characters:
         finish("output_limit")
     finish("ok", value, type_name)
-
-
-def _fresh_main(record: Hook) -> dict[str, object]:
-    """The namespace of a new `__main__`, with the rest of the interpreter's state as every run finds it."""
-    setattr(builtins, HOOK, record)
-    # The interpreter starts without `site`, which is where programs have these two from.
-    vars(builtins).update({name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")})
-    random.seed(_SEED)
-    main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = builtins
-    sys.modules["__main__"] = main
-    sys.argv = ["program.py"]
-    return main.__dict__
 
 
 def _evaluate(program: types.CodeType, call: str | None, main: dict[str, object]) -> tuple[str | None, str | None]:

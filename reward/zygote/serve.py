@@ -75,6 +75,7 @@ def main() -> None:
     except LayerMissing as error:
         connection.sendall(frames.pack(json.dumps({"missing": str(error)}).encode()))
         return
+    program.prepare()
     gc.collect()
     gc.freeze()
     connection.sendall(frames.pack(json.dumps({"level": level}).encode()))

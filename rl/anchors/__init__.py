@@ -8,9 +8,9 @@ The paper asks a teacher model to place the prints; here the placement is a pure
 - `layout`: where statements lie in the text, and text edits that know the lines they add (a map between old and new
   lines can be read off them);
 - `writing`: the edits that write a placement into the text, so that formatting and comments survive;
-- `instrument`: all of it together.
+- `instrumentation`: all of it together.
 """
 
-from rl.anchors.instrument import Anchor, Instrumented, ProgramError, instrument
+from rl.anchors.instrumentation import Anchor, Instrumented, ProgramError, instrument
 
 __all__ = ["Anchor", "Instrumented", "ProgramError", "instrument"]

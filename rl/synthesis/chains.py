@@ -1,14 +1,15 @@
 """Reasoning chains for problems whose trace is known: the response a model is to learn from, in the output format.
 
-Only programs of the kind that `generator.py` makes have chains. The text comes from the program and is checked against its
-executed states and output, so a chain never says anything that execution did not.
+Only programs of the kind that `generator.py` makes have chains. The text comes from the program and is checked against
+its executed states and output, so a chain never says anything that execution did not.
 """
 
 import ast
 from collections.abc import Sequence
 
-from rl.synthesis.interpreter import evaluate
-from rl.synthesis.replay import replay
+from rl.responses import render
+from rl.synthesis.interpreter import Env, evaluate
+from rl.synthesis.replay import Step, replay
 
 
 def chain(code: str, call: str, states: Sequence[str], output: str) -> str:
@@ -24,20 +25,33 @@ def chain(code: str, call: str, states: Sequence[str], output: str) -> str:
         ValueError: the program has a statement or an expression without a rule here, or its states or output are not
             those that the chain arrives at.
     """
-    function = ast.parse(code).body[0]
-    invocation = ast.parse(call, mode="eval").body
-    if not isinstance(function, ast.FunctionDef) or not isinstance(invocation, ast.Call):
-        raise ValueError(f"a chain needs one function and a call of it, not {ast.unparse(function).splitlines()[0]}")
-    names = [argument.arg for argument in function.args.args]
-    env = dict(zip(names, (evaluate(argument, {}) for argument in invocation.args), strict=True))
+    function, env = _entered(code, call)
     given = ", ".join(f"{name}: {value}" for name, value in env.items())
-    parts, last = [], None
-    for number, step in enumerate(replay(function.body, env)):
-        state, last = f"{step.name}: {step.value}", step
-        if number >= len(states) or states[number] != state:
-            seen = states[number] if number < len(states) else "the end of the trace"
-            raise ValueError(f"state {number}: the chain arrives at {state!r}, execution at {seen!r}")
-        parts.append(f"<reasoning>{given + '; ' if not parts else ''}{step.reasoning}</reasoning><print>{state}</print>")
-    if last is None or len(parts) != len(states) or repr(last.value) != output:
-        raise ValueError(f"the chain ends after {len(parts)} of {len(states)} states, or not with {output}")
-    return "".join(parts) + f"<reasoning>{last.name}</reasoning><answer>{output}</answer>"
+    steps = list(replay(function.body, env))
+    _check(steps, states, output)
+    reasonings = [step.reasoning for step in steps]
+    reasonings[0] = f"{given}; {reasonings[0]}"
+    return render(list(zip(reasonings, states, strict=True)), (steps[-1].name, output))
+
+
+def _entered(code: str, call: str) -> tuple[ast.FunctionDef, Env]:
+    """The function of the program, and its parameters' values in this call."""
+    body, invocation = ast.parse(code).body, ast.parse(call, mode="eval").body
+    match body, invocation:
+        case [ast.FunctionDef(name=name) as function], ast.Call(func=ast.Name(id=called), args=args, keywords=[]):
+            parameters = [parameter.arg for parameter in function.args.args]
+            if name == called and parameters and len(parameters) == len(args):
+                return function, {key: evaluate(value, {}) for key, value in zip(parameters, args, strict=True)}
+    raise ValueError(f"a chain needs one function and a call of it with as many arguments, not the call {call}")
+
+
+def _check(steps: Sequence[Step], states: Sequence[str], output: str) -> None:
+    """Raises ValueError where the walk through the program and its execution differ."""
+    arrived = [f"{step.name}: {step.value}" for step in steps]
+    for number, (said, seen) in enumerate(zip(arrived, states, strict=False)):
+        if said != seen:
+            raise ValueError(f"state {number}: the chain arrives at {said!r}, execution at {seen!r}")
+    if len(arrived) != len(states):
+        raise ValueError(f"the chain has {len(arrived)} states, execution {len(states)}")
+    if not steps or repr(steps[-1].value) != output:
+        raise ValueError(f"the chain does not end with the output {output}")

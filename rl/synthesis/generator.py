@@ -1,7 +1,7 @@
 """Programs out of a seed: small plain functions over ints and lists, one call each.
 
-`generate(seed, index, grammar)` is pure: the same three give the same program on every machine. Statements are proposed at
-random and kept only if the values they make stay small (`Grammar.largest`, `Grammar.longest`), so every program
+`generate(seed, index, grammar)` is pure: the same three give the same program on every machine. Statements are proposed
+at random and kept only if the values they make stay small (`Grammar.largest`, `Grammar.longest`), so every program
 terminates, raises nothing, and has an output that can be written down in a few tokens.
 """
 
@@ -129,7 +129,8 @@ def _loop(draft: _Draft) -> list[str]:
     source, name = draft.pick(list), draft.target(int)
     body = [f"{name} += v"]
     if draft.rng.random() < 0.5:
-        body = [f"if v {draft.rng.choice('<>')} {draft.rng.randint(2, 8)}:", *_indented([f"{name} += {draft.rng.choice('v1')}"])]
+        test = f"if v {draft.rng.choice('<>')} {draft.rng.randint(2, 8)}:"
+        body = [test, *_indented([f"{name} += {draft.rng.choice('v1')}"])]
     return [f"{name} = 0", f"for v in {source}:", *_indented(body)]
 
 
@@ -168,12 +169,12 @@ def generate(seed: int, index: int, grammar: Grammar) -> tuple[str, str]:
 
 
 def _result(draft: _Draft) -> str:
-    """What to return: a list with what the last statements made, so that the answer depends on the whole trace."""
-    last = list(dict.fromkeys(step.name for step in reversed(draft.steps)))
-    lists = [name for name in last if name in draft.names(list)]
+    """What to return: what the last statements made, as a list, so that the answer depends on the whole trace."""
+    last = dict.fromkeys(step.name for step in reversed(draft.steps))
     ints = [name for name in last if name in draft.names(int)]
+    lists = [name for name in (*last, *draft.names(list)) if name in draft.names(list)]
     if len(ints) > 1:
         return f"[{ints[1]}, {ints[0]}]"
-    if lists and ints:
+    if ints and len(draft.env[lists[0]]) < draft.grammar.longest:
         return f"{lists[0]} + [{ints[0]}]"
-    return f"{draft.names(list)[0]} + [{ints[0]}]" if ints else (lists or draft.names(list))[0]
+    return lists[0]

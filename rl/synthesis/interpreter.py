@@ -1,7 +1,7 @@
 """A very small interpreter: the expressions of generated programs, valued over plain Python objects.
 
-It runs no code of the interpreter's own (no `eval`, no `exec`): whatever it does not know is a `ValueError` that names the
-kind of node. The generator uses it to keep values small, the chains to say what each statement did.
+It never calls `eval` or `exec`: whatever it does not know is a `ValueError` that names the kind of node.
+The generator uses it to keep values small, the chains to say what each statement did.
 """
 
 import ast

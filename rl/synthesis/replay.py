@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,13 @@ def replay(body: Sequence[ast.stmt], env: Env) -> Iterator[Step]:
                 for step in replay(statement.body if truth else statement.orelse, env):
                     yield _after(said, step)
             case ast.For(target=ast.Name(id=item), orelse=[]):
-                for env[item] in list(evaluate(statement.iter, env)):
+                for value in list(evaluate(statement.iter, env)):
+                    env[item] = value
                     said.append(", ".join(_round(statement.body, env)))
                 for name in _changed(statement.body):
                     yield _after(said, Step(name, env[name], "" if said else name))
-            case ast.Return(value=ast.expr() as value):
-                yield _after(said, Step("return_val", evaluate(value, env), f"return {_shown(value, env)}"))
+            case ast.Return(value=ast.expr() as result):
+                yield _after(said, Step("return_val", evaluate(result, env), f"return {_shown(result, env)}"))
                 return
             case _:
                 name, text = _change(statement, env)
@@ -48,10 +50,13 @@ def replay(body: Sequence[ast.stmt], env: Env) -> Iterator[Step]:
 
 
 def _after(said: list[str], step: Step) -> Step:
-    """The step with what was said before it (a condition, a loop's rounds) put in front; empties `said`."""
+    """The step with what was said before it (a condition, a loop's rounds) put in front; empties `said`.
+
+    The value is copied, since later statements may append to it.
+    """
     reasoning = "; ".join([*said, step.reasoning] if step.reasoning else said)
     said.clear()
-    return Step(step.name, step.value, reasoning)
+    return Step(step.name, deepcopy(step.value), reasoning)
 
 
 def _round(body: Sequence[ast.stmt], env: Env) -> Iterator[str]:

@@ -49,19 +49,19 @@ HELD_BY_LANDLOCK = {
 }
 HELD_BY_NAMESPACES = {"read_the_accounts", "write_to_tmp", "list_the_processes", "list_the_root", "read_a_device"}
 HELD_BY_PROCESS_NAMESPACE = {"signal_the_zygote", "signal_by_number", "open_a_pidfd"}
-HELD_BY_UID = {"become_root", "change_root", "signal_the_zygote"} if AS_ROOT else set()
+HELD_BY_PRIVILEGES = {"become_root", "change_root", "signal_the_zygote"} if AS_ROOT else set()
 HELD = {
     "seccomp": HELD_BY_SECCOMP,
     "landlock": HELD_BY_LANDLOCK,
     "namespaces": HELD_BY_NAMESPACES,
     "process namespace": HELD_BY_PROCESS_NAMESPACE,
-    "uid": HELD_BY_UID,
+    "privileges": HELD_BY_PRIVILEGES,
 }
 
 
 @pytest.mark.parametrize("layer", HELD)
 def test_each_layer_alone_holds_what_it_is_there_for(layer):
-    level = "nons" if layer in ("seccomp", "landlock", "uid") else "full" if AS_ROOT else "userns"
+    level = "nons" if layer in ("seccomp", "landlock", "privileges") else "full" if AS_ROOT else "userns"
     zygote = Zygote(level, tuple(other for other in LAYERS if other != layer))
     outcomes = {name: run(zygote, name) for name in HELD[layer]}
     zygote.close()

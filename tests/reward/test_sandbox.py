@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -230,10 +231,12 @@ def test_no_process_and_no_descriptor_is_left_after_many_runs(sandbox):
     ]
     sandbox.run(programs[0])
     zygote = sandbox._zygote.pid
-    counted = open_files(zygote), open_files(os.getpid())
+    resource.prlimit(zygote, resource.RLIMIT_NOFILE, (64, 64))
+    counted = len(os.listdir("/proc/self/fd"))
     for program in programs * 34:
-        sandbox.run(program, Limits(output_bytes=100))
-    assert (open_files(zygote), open_files(os.getpid())) == counted
+        assert not sandbox.run(program, Limits(output_bytes=100)).verdict.is_fault
+    assert sandbox._zygote.pid == zygote
+    assert len(os.listdir("/proc/self/fd")) == counted
     assert session(zygote) == [zygote]
 
 
@@ -335,10 +338,6 @@ def available() -> list[str]:
         levels.append(level)
     assert levels
     return levels
-
-
-def open_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def session(leader: int) -> list[int]:

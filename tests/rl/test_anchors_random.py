@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import chain
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_anchors_behaviour import compare
 
@@ -141,7 +141,7 @@ def compiles(code: str) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(programs().filter(compiles), st.integers(0, 3), st.integers(0, 3))
 def test_random_programs_behave_the_same(code: str, n: int, a: int) -> None:
     compare(code, f"f({n}, {a})")

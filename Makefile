@@ -1,0 +1,48 @@
+# The two commands: `make demo` and `make test`. Everything else is a part of them.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# `make demo ACCELERATOR=cuda` on a machine with a GPU.
+ACCELERATOR ?= cpu
+REQUIREMENTS := requirements/$(ACCELERATOR).txt
+
+# Where PyTorch keeps its CPU builds; asked only if pip's own configuration does not know the pinned one.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+# Ray counts and reports usage to its makers unless told not to.
+export RAY_USAGE_STATS_ENABLED := 0
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo demo-controls test check setup clean
+
+demo: $(READY)
+	$(BIN)/codereason run configs/demo.yaml
+
+demo-controls: $(READY)
+	$(BIN)/codereason study configs/demo-controls.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy rl reward rollout learner cluster
+
+setup: $(READY)
+
+$(READY): $(REQUIREMENTS) pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	@torch=$$(grep '^torch==' $(REQUIREMENTS)); \
+	echo "installing $$torch"; \
+	$(BIN)/pip install --quiet --no-deps "$$torch" 2>/dev/null \
+	|| $(BIN)/pip install --quiet --no-deps --index-url $(TORCH_INDEX) "$$torch"
+	$(BIN)/pip install --quiet --no-deps -r $(REQUIREMENTS)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

@@ -1,0 +1,195 @@
+"""Commands on single programs and on files of them: show anchors, run in the sandbox, score responses."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.config import BadInput
+from cluster.data import same_value_text
+from cluster.runs import write_jsonl
+from reward.sandbox import Execution, Limits, Program, Sandbox, SandboxUnavailable
+from reward.scoring import score_group
+from reward.tracing import trace
+from rl.anchors import ProgramError, instrument
+from rl.problems import Problem, Task
+from rl.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A program and a call of it, from a file or from a row of one."""
+
+    id: str | None
+    code: str
+    call: str | None
+
+
+def open_sandbox(limits: Limits, mode: str | None) -> Sandbox:
+    """A sandbox at a level, or at the strongest that works.
+
+    Raises:
+        BadInput: the level is unknown or cannot be had on this host.
+    """
+    if mode not in (None, "full", "userns", "nons"):
+        raise BadInput(f"--mode {mode}: must be full, userns or nons")
+    try:
+        return Sandbox(limits, mode)
+    except SandboxUnavailable as error:
+        raise BadInput(f"--mode {mode or 'full'}: {error}") from None
+
+
+def read_source(path: Path, call: str | None) -> Source:
+    """One program from a file of Python.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    try:
+        return Source(None, path.read_text(), call)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+def read_sources(path: Path) -> list[Source]:
+    """Programs from JSONL rows `{id, code, call}`; `input`, the arguments of a call of `f`, may stand for `call`.
+
+    Raises:
+        BadInput: names the first row that is not that.
+    """
+    return [
+        Source(str(row.get("id", number)), _text(path, number, row, "code"), _call(path, number, row))
+        for number, row in read_rows(path)
+    ]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a user's JSONL file with their line numbers.
+
+    Raises:
+        BadInput: the file cannot be read, or a line is not a JSON object.
+    """
+    try:
+        lines = path.read_text().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path}:{number}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise BadInput(f"{path}:{number}: must be a JSON object")
+        yield number, row
+
+
+def _text(path: Path, number: int, row: Mapping[str, Any], field: str) -> str:
+    value = row.get(field)
+    if not isinstance(value, str):
+        raise BadInput(f"{path}:{number}: {field} must be a string")
+    return value
+
+
+def _call(path: Path, number: int, row: Mapping[str, Any]) -> str | None:
+    if row.get("call") is not None:
+        return _text(path, number, row, "call")
+    return f"f({_text(path, number, row, 'input')})" if "input" in row else None
+
+
+def show_anchors(sandbox: Sandbox, source: Source) -> dict[str, Any]:
+    """A program with its anchors, its states and its output; a program that does not parse keeps its text."""
+    try:
+        instrumented = instrument(source.code, source.call)
+    except ProgramError as error:
+        return {
+            **({} if source.id is None else {"id": source.id}),
+            **{"code": source.code, "anchors": [], "states": [], "output": None},
+            **{"exception": f"SyntaxError: {error}", "stdout": "", "verdict": str(Verdict.EXCEPTION)},
+        }
+    traced = trace(sandbox, instrumented)
+    return {
+        **({} if source.id is None else {"id": source.id}),
+        "code": instrumented.code,
+        "anchors": [{"line": anchor.line, "name": anchor.name} for anchor in instrumented.anchors],
+        "states": list(traced.states),
+        "output": traced.output,
+        "exception": traced.exception,
+        "stdout": traced.stdout,
+        "verdict": str(traced.verdict),
+    }
+
+
+def run_isolated(sandbox: Sandbox, source: Source) -> dict[str, Any]:
+    """What became of one program in the sandbox."""
+    execution: Execution = sandbox.run(Program(source.code, source.call))
+    return {
+        **({} if source.id is None else {"id": source.id}),
+        "verdict": str(execution.verdict),
+        "value": execution.value,
+        "exception": execution.exception,
+        "stdout": execution.stdout,
+        "seconds": execution.seconds,
+        "level": execution.level,
+    }
+
+
+def score_file(sandbox: Sandbox, path: Path, out: Path) -> dict[str, int]:
+    """Score every row `{task, code, input, output, response}` of a file; the result appears whole or not at all.
+
+    Returns:
+        How many rows got which verdict.
+
+    Raises:
+        BadInput: a row is not that, its program does not run, or it does not return the `output` given.
+    """
+    scored = []
+    counts: dict[str, int] = {}
+    for number, row in read_rows(path):
+        problem = _problem(sandbox, path, number, row)
+        response = _text(path, number, row, "response")
+        (score,) = score_group(problem, [response], lambda instrumented: trace(sandbox, instrumented))
+        counts[str(score.verdict)] = counts.get(str(score.verdict), 0) + 1
+        scored.append(
+            {
+                **row,
+                "verdict": str(score.verdict),
+                "step_rewards": score.step_rewards,
+                "final_reward": None if score.verdict.is_fault else score.final_reward,
+                "states": score.states,
+            }
+        )
+    try:
+        write_jsonl(out, scored)
+    except OSError as error:
+        raise BadInput(f"--out {out}: {error.strerror}") from None
+    return counts
+
+
+def _problem(sandbox: Sandbox, path: Path, number: int, row: Mapping[str, Any]) -> Problem:
+    task = row.get("task", "output")
+    if task not in list(Task):
+        raise BadInput(f"{path}:{number}: task must be output or input, not {task!r}")
+    code, output = _text(path, number, row, "code"), _text(path, number, row, "output")
+    call = _call(path, number, row)
+    if call is None:
+        raise BadInput(f"{path}:{number}: input is missing")
+    try:
+        instrumented = instrument(code, call)
+    except ProgramError as error:
+        raise BadInput(f"{path}:{number}: code or input: {error}") from None
+    traced = trace(sandbox, instrumented)
+    if not traced.verdict.is_fault and (traced.output is None or not same_value_text(output, traced.output)):
+        found = traced.output if traced.output is not None else traced.exception or str(traced.verdict)
+        raise BadInput(f"{path}:{number}: output is given as {output:.80} but the call gives {found:.80}")
+    return Problem(
+        id=str(row.get("id", number)),
+        code=code,
+        call=call,
+        instrumented=instrumented.code,
+        states=list(traced.states),
+        output=traced.output or output,
+        task=Task(task),
+    )

@@ -1,0 +1,31 @@
+"""Accuracies, their intervals, and paired gains."""
+
+import pytest
+
+from rl.benchmarks.accuracy import estimate, paired_gain, response_accuracy
+
+
+def test_interval_of_a_known_sample():
+    found = estimate([0.0, 1.0, 1.0, 0.0])
+    # Standard deviation 0.57735, standard error 0.288675.
+    assert found.mean == 0.5
+    assert found.low == pytest.approx(0.5 - 1.959964 * 0.288675, abs=1e-5)
+    assert found.high == pytest.approx(0.5 + 1.959964 * 0.288675, abs=1e-5)
+
+
+def test_pairing_removes_what_both_sides_share():
+    before = {str(i): i / 10 for i in range(10)}
+    gain = paired_gain(before, {key: value + 0.05 for key, value in before.items()})
+    assert gain.mean == pytest.approx(0.05)
+    assert gain.high - gain.low == pytest.approx(0, abs=1e-9)
+
+
+def test_pairing_needs_the_same_problems():
+    with pytest.raises(ValueError, match="1 are on one side"):
+        paired_gain({"a": 1.0}, {"a": 1.0, "b": 0.0})
+
+
+def test_measures_of_a_response():
+    assert response_accuracy(1.0, [1.0, 0.0]) == {"final": 1.0, "step": 0.5, "trace": 0.0}
+    assert response_accuracy(1.0, [1.0, 1.0]) == {"final": 1.0, "step": 1.0, "trace": 1.0}
+    assert response_accuracy(0.0, [1.0]) == {"final": 0.0, "step": 1.0, "trace": 0.0}
