@@ -22,7 +22,7 @@ demo: $(READY)
 	$(BIN)/codereason run configs/demo.yaml
 
 demo-controls: $(READY)
-	$(BIN)/codereason study configs/demo-controls.yaml
+	$(BIN)/codereason study configs/demo.yaml --seeds 1,2,3 name=demo-controls "controls=[sft_longer, terminal]"
 
 test: $(READY)
 	$(BIN)/python -m pytest

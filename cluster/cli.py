@@ -2,14 +2,20 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from cluster.config import BadInput, load
+from reward.sandbox import Level
+
+if TYPE_CHECKING:
+    from cluster.programs import Source
 
 app = typer.Typer(
     name="codereason",
@@ -25,16 +31,23 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs."
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C in the block ends the command with one line and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
+        sys.exit(130)
+
+
 def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: bool, until: str | None) -> None:
     from cluster.run import carry_out
 
     settings = load(config, overrides or [])
     console = Console(stderr=as_json)
-    try:
+    with interruptible():
         run = carry_out(settings, runs, console, until)
-    except KeyboardInterrupt:
-        sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
-        sys.exit(130)
     report = None
     if until is None:
         from cluster.report import write_report
@@ -88,6 +101,34 @@ def evaluate(
 
 
 @app.command()
+def study(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "1,2,3",
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """The same run with several seeds, and its figures over all of them. Resumes where it stopped."""
+    from cluster.report import write_report
+    from cluster.study import carry_out_study
+
+    try:
+        chosen = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise BadInput(f"--seeds {seeds}: must be whole numbers separated by commas") from None
+    console = Console(stderr=as_json)
+    with interruptible():
+        folder = carry_out_study(load(config, overrides or []), chosen, runs, console)
+    report = write_report(folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        console.print(summary_table(summary))
+        console.print(f"report  {report}")
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A run's folder: runs/NAME.")], as_json: AsJson = False
 ) -> None:
@@ -100,17 +141,17 @@ def report(
     typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
 
-Source = Annotated[Path | None, typer.Argument(help="A file of Python.")]
+ProgramFile = Annotated[Path | None, typer.Argument(help="A file of Python.")]
 Call = Annotated[str | None, typer.Option("--call", help="Expression to evaluate after the program: f(1, [2]).")]
 Rows = Annotated[Path | None, typer.Option("--jsonl", help="Rows {id, code, call} instead of a file; one object a row.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.01, help="Seconds, of wall clock and of CPU, for one run.")]
 Memory = Annotated[int, typer.Option("--memory", min=16, help="MiB for one run.")]
-Mode = Annotated[str | None, typer.Option("--mode", help="Isolation: full, userns or nons; the strongest by default.")]
+Mode = Annotated[Level | None, typer.Option("--mode", help="Isolation: full, userns or nons; the strongest by default.")]
 
 
 @app.command()
 def anchors(
-    file: Source = None,
+    file: ProgramFile = None,
     call: Call = None,
     jsonl: Rows = None,
     timeout: Timeout = 2.0,
@@ -136,7 +177,7 @@ def anchors(
 
 @app.command()
 def sandbox(
-    file: Source = None,
+    file: ProgramFile = None,
     call: Call = None,
     jsonl: Rows = None,
     timeout: Timeout = 2.0,
@@ -182,12 +223,14 @@ def score(
 def _sources(file: Path | None, call: str | None, jsonl: Path | None) -> "list[Source]":
     from cluster.programs import read_source, read_sources
 
-    if (file is None) == (jsonl is None):
-        raise BadInput("give either a file of Python or --jsonl FILE")
-    return [read_source(file, call)] if file is not None else read_sources(jsonl)
+    if file is not None and jsonl is None:
+        return [read_source(file, call)]
+    if jsonl is not None and file is None:
+        return read_sources(jsonl)
+    raise BadInput("give either a file of Python or --jsonl FILE")
 
 
-def summary_table(summary: dict) -> Table:
+def summary_table(summary: dict[str, Any]) -> Table:
     """A run's figures for the terminal."""
     table = Table(title=f"{summary['name']}: held-out accuracy in %, with 95 % intervals", title_justify="left")
     for column in ("model", "decoding", "final answer", "steps", "whole trace"):

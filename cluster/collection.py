@@ -37,7 +37,7 @@ class Collector:
     ) -> None:
         self._rollout = rollout
         self._reward = reward
-        self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(model_folder)
         self._deadline_s = deadline_s
         self._texts: dict[int, str] = {}
 
@@ -52,7 +52,8 @@ class Collector:
             PoolUnresponsive: no answer before the deadline.
         """
         call = self._rollout.generate.remote(prompt_ids, sampling)
-        return await self._answer(call, "rollout", f"a group of {sampling.samples} responses")
+        completions: list[Completion] = await self._answer(call, "rollout", f"a group of {sampling.samples} responses")
+        return completions
 
     async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
         """Sample a group of responses to a problem and score it.

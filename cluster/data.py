@@ -6,9 +6,13 @@ set aside with its reason. Held-out programs come first and from a seed of their
 
 import ast
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from datasets import Dataset, load_dataset
@@ -17,9 +21,10 @@ from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.runs import RunFolder, write_jsonl, write_whole
 from reward.sandbox import Sandbox
 from reward.settings import sandbox_limits
-from reward.tracing import Trace, agree, trace
+from reward.tracing import Trace, agrees_with, trace
 from rl.anchors import ProgramError, instrument
 from rl.problems import Problem, Task
+from rl.seeds import derived_seed
 from rl.synthesis.chains import chain
 from rl.synthesis.generator import Grammar, generate
 from rl.verdicts import Verdict
@@ -29,6 +34,9 @@ SPLITS = ("heldout", "validation", "sft", "rl")
 
 MAX_STATES = 10
 """Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
+
+_CHUNK = 64
+"""Candidates that one sandbox executes before their results are looked at."""
 
 _ENOUGH_TRIES = 20
 """A split is given up when so many times its size were tried: the grammar is too small for it."""
@@ -62,11 +70,13 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
     taken: set[str] = set()
     funnel: dict[str, dict[str, int]] = {}
     rejected: list[dict[str, str]] = []
-    with Sandbox(sandbox_limits(settings.reward), settings.reward.mode) as sandbox:
+    with ExitStack() as opened:
+        limits, mode = sandbox_limits(settings.reward), settings.reward.mode
+        sandboxes = [opened.enter_context(Sandbox(limits, mode)) for _ in range(os.cpu_count() or 1)]
         for name in SPLITS:
             split: SplitSettings = getattr(settings.data, name)
             seed = settings.data.heldout_seed if name == "heldout" else settings.seed
-            problems, reasons = _fill(split, _candidates(name, split, seed), taken, sandbox, rejected, advance)
+            problems, reasons = _fill(split, _candidates(name, split, seed), taken, sandboxes, rejected, advance)
             if len(problems) < split.problems and split.file is None:
                 raise BadInput(
                     f"data.{name}.grammar: gave only {len(problems)} of {split.problems} different problems "
@@ -99,29 +109,50 @@ def _fill(
     split: SplitSettings,
     candidates: Iterator[Candidate],
     taken: set[str],
-    sandbox: Sandbox,
+    sandboxes: Sequence[Sandbox],
     rejected: list[dict[str, str]],
     advance: Advance,
 ) -> tuple[list[Problem], dict[str, int]]:
     """Problems of a split, and how many candidates were set aside for which reason."""
     problems: list[Problem] = []
     reasons: Counter[str] = Counter()
-    for tried, candidate in enumerate(candidates):
-        if len(problems) == split.problems or tried == split.problems * _ENOUGH_TRIES:
-            break
-        try:
-            problem = make_problem(candidate, split, sandbox)
-            fingerprint = program_fingerprint(candidate.code)
-            if fingerprint in taken:
-                raise Rejected("program already in a split")
-        except Rejected as reason:
-            reasons[str(reason)] += 1
-            rejected.append({**asdict(candidate), "output": candidate.output or "", "reason": str(reason)})
+    outcomes = _made(islice(candidates, split.problems * _ENOUGH_TRIES), split, sandboxes)
+    for candidate, outcome in outcomes:
+        fingerprint = "" if isinstance(outcome, Rejected) else program_fingerprint(candidate.code)
+        if fingerprint in taken:
+            outcome = Rejected("program already in a split")
+        if isinstance(outcome, Rejected):
+            reasons[str(outcome)] += 1
+            rejected.append({**asdict(candidate), "output": candidate.output or "", "reason": str(outcome)})
             continue
         taken.add(fingerprint)
-        problems.append(problem)
+        problems.append(outcome)
         advance(1)
+        if len(problems) == split.problems:
+            break
     return problems, dict(reasons)
+
+
+def _made(
+    candidates: Iterator[Candidate], split: SplitSettings, sandboxes: Sequence[Sandbox]
+) -> Iterator[tuple[Candidate, Problem | Rejected]]:
+    """Each candidate with what became of it, in order; as many are executed at a time as there are sandboxes."""
+
+    def make(sandbox: Sandbox, share: list[Candidate]) -> list[Problem | Rejected]:
+        outcomes: list[Problem | Rejected] = []
+        for candidate in share:
+            try:
+                outcomes.append(make_problem(candidate, split, sandbox))
+            except Rejected as reason:
+                outcomes.append(reason)
+        return outcomes
+
+    with ThreadPoolExecutor(len(sandboxes)) as threads:
+        while chunk := list(islice(candidates, _CHUNK * len(sandboxes))):
+            shares = [chunk[begin :: len(sandboxes)] for begin in range(len(sandboxes))]
+            found = list(threads.map(make, sandboxes, shares))
+            for index, candidate in enumerate(chunk):
+                yield candidate, found[index % len(sandboxes)][index // len(sandboxes)]
 
 
 def program_fingerprint(code: str) -> str:
@@ -143,7 +174,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -
     traced = trace(sandbox, instrumented)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")
-    if not agree(sandbox, candidate.code, instrumented):
+    if not agrees_with(sandbox, candidate.code, candidate.call, traced):
         raise Rejected("anchors change the program")
     if candidate.output is not None and not same_value_text(candidate.output, traced.output):
         raise Rejected("recorded output is not what the call returns")
@@ -188,7 +219,7 @@ def _candidates(name: str, split: SplitSettings, seed: int) -> Iterator[Candidat
     grammar = Grammar(**split.grammar.model_dump())
     index = 0
     while True:
-        code, call = generate(f"{seed}/{name}", index, grammar)
+        code, call = generate(derived_seed(seed, name), index, grammar)
         yield Candidate(f"{name}-{index}", code, call, None, "generator")
         index += 1
 

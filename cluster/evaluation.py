@@ -11,10 +11,10 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.collection import Collector
 from cluster.data import Advance
-from cluster.experience import derived_seed
 from cluster.runs import read_jsonl, write_jsonl
 from rl.benchmarks.accuracy import MEASURES, Estimate, estimate, paired_gain, response_accuracy
 from rl.problems import Problem
+from rl.seeds import derived_seed
 from rl.trajectories import Trajectory
 from rollout.engine import Sampling
 

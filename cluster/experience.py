@@ -6,7 +6,6 @@ version is at least `s - max_staleness`, so with 0 every batch is sampled by the
 """
 
 import asyncio
-import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from rl.advantages import annotate
 from rl.batching import Example, plan
 from rl.benchmarks.accuracy import response_accuracy
 from rl.problems import Problem
+from rl.seeds import derived_seed
 from rl.trajectories import Trajectory
 from rollout.engine import Sampling
 
@@ -202,11 +202,6 @@ class ExperienceStream:
             "tokens": [self._collector.tokenizer.decode([token]) for token in trajectory.completion.token_ids],
             "policy_versions": trajectory.completion.policy_versions,
         }
-
-
-def derived_seed(seed: int, purpose: str) -> int:
-    """A sampling seed fixed by the run's seed and what it is for."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4])
 
 
 def _batch_metrics(

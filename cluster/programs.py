@@ -9,7 +9,7 @@ from typing import Any
 from cluster.config import BadInput
 from cluster.data import same_value_text
 from cluster.runs import write_jsonl
-from reward.sandbox import Execution, Limits, Program, Sandbox, SandboxUnavailable
+from reward.sandbox import Execution, Level, Limits, Program, Sandbox, SandboxUnavailable
 from reward.scoring import score_group
 from reward.tracing import trace
 from rl.anchors import ProgramError, instrument
@@ -26,14 +26,12 @@ class Source:
     call: str | None
 
 
-def open_sandbox(limits: Limits, mode: str | None) -> Sandbox:
+def open_sandbox(limits: Limits, mode: Level | None) -> Sandbox:
     """A sandbox at a level, or at the strongest that works.
 
     Raises:
-        BadInput: the level is unknown or cannot be had on this host.
+        BadInput: the level cannot be had on this host.
     """
-    if mode not in (None, "full", "userns", "nons"):
-        raise BadInput(f"--mode {mode}: must be full, userns or nons")
     try:
         return Sandbox(limits, mode)
     except SandboxUnavailable as error:

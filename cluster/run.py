@@ -130,13 +130,8 @@ def _examples(job: Job, split: str) -> list[Example]:
 
 
 def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
-    @ray.remote(num_cpus=0)
-    class MetricsLog:
-        def log(self, row: dict[str, Any]) -> None:
-            run.log(stage, row)
-
     run = job.run
-    actor = MetricsLog.remote()
+    log: Any = ray.remote(num_cpus=0)(MetricsLog).remote(run, stage)
     supervised = learner.supervised.SupervisedJob(
         model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),
@@ -145,7 +140,7 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         settings=settings,
         learner=job.settings.learner,
         seed=job.settings.seed,
-        log=lambda row: ray.get(actor.log.remote(row), timeout=60),
+        log=lambda row: ray.get(log.append.remote(row), timeout=60),
     )
     following(
         job.console,
@@ -160,10 +155,23 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
     )
 
 
+class MetricsLog:
+    """An actor beside the driver that writes the metrics of workers on any host into the run's folder."""
+
+    def __init__(self, run: RunFolder, stage: str) -> None:
+        self._run = run
+        self._stage = stage
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Append a row of metrics."""
+        self._run.log(self._stage, row)
+
+
 def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> None:
     rollout, reward = job.pools.start()
     run = job.run
-    stream = ray.remote(num_cpus=0, max_concurrency=1000)(ExperienceStream).remote(
+    actor: Any = ray.remote(ExperienceStream)
+    stream = actor.options(num_cpus=0, max_concurrency=1000).remote(
         StreamJob(
             run_folder=run.path,
             stage=stage,

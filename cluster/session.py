@@ -1,5 +1,6 @@
 """A Ray session: a local cluster that ends with the run, or a place on one that is already there."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,6 @@ from ray.serve.handle import DeploymentHandle
 import reward.deployment
 import rollout.deployment
 from cluster.config import RunSettings
-
-_QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "DS_ACCELERATOR": "",
-}
-
 
 def worker_environment() -> dict[str, str]:
     """Environment of every worker process: this checkout is importable, and no hub is asked."""
@@ -37,7 +31,7 @@ def ray_session(settings: RunSettings) -> Iterator[None]:
         address=settings.cluster.address,
         include_dashboard=settings.cluster.dashboard if settings.cluster.address is None else None,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         runtime_env={"env_vars": environment},
     )
     serve.start(proxy_location="Disabled")

@@ -1,13 +1,14 @@
 """Checkpoints as Ray Train keeps them: every rank adds its share to one folder, the last ones stay."""
 
 import tempfile
+from typing import Any
 
 import ray.train
 
 from learner.engine import LearnerEngine
 
 
-def restore(engine: LearnerEngine) -> dict[str, object]:
+def restore(engine: LearnerEngine) -> dict[str, Any]:
     """Load the last committed checkpoint into the engine.
 
     Returns:
@@ -20,7 +21,7 @@ def restore(engine: LearnerEngine) -> dict[str, object]:
         return engine.restore(folder)
 
 
-def commit(engine: LearnerEngine, progress: dict[str, object], metrics: dict[str, float]) -> None:
+def commit(engine: LearnerEngine, progress: dict[str, Any], metrics: dict[str, float]) -> None:
     """Write a checkpoint and hand it to Ray Train; all ranks together."""
     with tempfile.TemporaryDirectory(prefix="codereason-") as folder:
         engine.save(folder, progress)

@@ -60,6 +60,7 @@ def create_model(settings: ScratchModel, tokenizer: PreTrainedTokenizerFast, see
             num_key_value_heads=settings.heads,
             intermediate_size=settings.intermediate,
             max_position_embeddings=settings.max_length,
+            initializer_range=settings.init_std,
             tie_word_embeddings=False,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,

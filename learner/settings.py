@@ -18,6 +18,8 @@ class ScratchModel(Settings):
     """Tokens, the 256 bytes and the tags of the response format included."""
     max_length: int = Field(1024, ge=64)
     """Positions the model can attend to."""
+    init_std: float = Field(0.02, gt=0)
+    """Deviation of the initial weights; the smaller the model, the larger it should be."""
 
 
 class LearnerSettings(Settings):

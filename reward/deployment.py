@@ -67,12 +67,11 @@ class RewardWorker:
 def deploy(settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
     """Start the pool, or bring a running one to these settings; returns when every replica is healthy."""
     deployment = serve.deployment(
-        RewardWorker,
         name=NAME,
         num_replicas=settings.replicas,
         # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
         max_ongoing_requests=100_000,
         graceful_shutdown_timeout_s=5,
         ray_actor_options={"num_cpus": settings.num_cpus, "runtime_env": {"env_vars": environment}},
-    )
+    )(RewardWorker)
     return serve.run(deployment.bind(settings), name=NAME, route_prefix=None)

@@ -61,14 +61,21 @@ def trace(sandbox: Sandbox, instrumented: Instrumented, limits: Limits | None = 
 def agree(sandbox: Sandbox, code: str, instrumented: Instrumented, limits: Limits | None = None) -> bool | Disagreement:
     """Whether the anchors leave the program as it was: True, or the first thing they changed, which is false.
 
-    Both programs are run and compared by verdict, value, type, exception and own output. A run that ended in
-    `sandbox_error` says nothing about the program and disagrees with everything.
-
     Raises:
         ValueError: an anchor's line holds no anchor.
     """
-    original = _trace(sandbox.run(Program(code, instrumented.call), limits))
-    traced = trace(sandbox, instrumented, limits)
+    return agrees_with(sandbox, code, instrumented.call, trace(sandbox, instrumented, limits), limits)
+
+
+def agrees_with(
+    sandbox: Sandbox, code: str, call: str | None, traced: Trace, limits: Limits | None = None
+) -> bool | Disagreement:
+    """Whether a program does what its instrumented form was seen to do: True, or the first difference, which is false.
+
+    They are compared by verdict, value, type, exception and own output. A run that ended in `sandbox_error` says nothing
+    about the program and disagrees with everything.
+    """
+    original = _trace(sandbox.run(Program(code, call), limits))
     for what in ("verdict", "output", "type_name", "exception", "stdout"):
         before, after = getattr(original, what), getattr(traced, what)
         if before != after or before is Verdict.SANDBOX_ERROR:

@@ -73,7 +73,6 @@ def deploy(
 ) -> DeploymentHandle[Any]:
     """Start the pool, or bring a running one to these settings; returns when every replica is healthy."""
     deployment = serve.deployment(
-        RolloutWorker,
         name=NAME,
         num_replicas=settings.replicas,
         # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
@@ -85,6 +84,6 @@ def deploy(
             "num_gpus": settings.num_gpus,
             "runtime_env": {"env_vars": environment},
         },
-    )
+    )(RolloutWorker)
     application = deployment.bind(model_path, weights_folder, settings, seed)
     return serve.run(application, name=NAME, route_prefix=None)

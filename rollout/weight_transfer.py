@@ -6,6 +6,7 @@ it, and so register the transport, inside the process that holds the model.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from safetensors.torch import load_file
 from vllm.distributed.weight_transfer.base import (
@@ -53,7 +54,8 @@ class SharedMemoryEngine(WeightTransferEngine[SharedMemoryInit, SharedMemoryUpda
 
     def receive_weights(self, update_info: SharedMemoryUpdate) -> None:
         """Phase three: load the file."""
-        self.model.load_weights(load_file(update_info.path).items())
+        loader: Any = self.model
+        loader.load_weights(load_file(update_info.path).items())
 
     def finish_weight_update(self) -> None:
         """Phase four: repack the layers for this device."""

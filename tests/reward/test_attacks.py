@@ -62,7 +62,9 @@ HELD = {
 @pytest.mark.parametrize("layer", HELD)
 def test_each_layer_alone_holds_what_it_is_there_for(layer):
     level = "nons" if layer in ("seccomp", "landlock", "privileges") else "full" if AS_ROOT else "userns"
-    zygote = Zygote(level, tuple(other for other in LAYERS if other != layer))
+    # Without root, a process namespace is only to be had inside a user namespace.
+    needed = {layer, "namespaces"} if level == "userns" else {layer}
+    zygote = Zygote(level, tuple(other for other in LAYERS if other not in needed))
     outcomes = {name: run(zygote, name) for name in HELD[layer]}
     zygote.close()
     assert {name for name, value in outcomes.items() if not str(value).startswith(f"'BLOCKED {name}: ")} == set()
@@ -70,7 +72,7 @@ def test_each_layer_alone_holds_what_it_is_there_for(layer):
 
 def test_without_any_layer_the_attacks_get_through():
     zygote = Zygote("nons", LAYERS)
-    expected = set().union(*HELD.values())
+    expected = set().union(*HELD.values()) - (set() if AS_ROOT else {"change_root"})
     outcomes = {name: run(zygote, name) for name in expected}
     zygote.close()
     assert {name for name, value in outcomes.items() if value != f"'ESCAPED {name}'"} == set()
