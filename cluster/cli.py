@@ -144,8 +144,8 @@ def report(
 ProgramFile = Annotated[Path | None, typer.Argument(help="A file of Python.")]
 Call = Annotated[str | None, typer.Option("--call", help="Expression to evaluate after the program: f(1, [2]).")]
 Rows = Annotated[Path | None, typer.Option("--jsonl", help="Rows {id, code, call} instead of a file; one object a row.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.01, help="Seconds, of wall clock and of CPU, for one run.")]
-Memory = Annotated[int, typer.Option("--memory", min=16, help="MiB for one run.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.01, max=3600, help="Seconds, of wall clock and of CPU, for one run.")]
+Memory = Annotated[int, typer.Option("--memory", min=16, max=1 << 20, help="MiB for one run.")]
 Mode = Annotated[Level | None, typer.Option("--mode", help="Isolation: full, userns or nons; the strongest by default.")]
 
 
@@ -248,7 +248,11 @@ def summary_table(summary: dict[str, Any]) -> Table:
 def main() -> None:
     """Entry point: bad input ends with one line and status 2, Ctrl-C with status 130."""
     try:
-        app()
-    except BadInput as error:
-        sys.stderr.write(f"codereason: {error}\n")
+        sys.exit(app(standalone_mode=False))
+    except (BadInput, typer.TyperException) as error:
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        if message:  # There is none where the help was shown instead.
+            sys.stderr.write(f"codereason: {' '.join(message.split())}\n")
         sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)

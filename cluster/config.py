@@ -27,6 +27,16 @@ class GrammarSettings(Settings):
     longest: int = 5
     anchors: int = Field(10, ge=1, le=10)
 
+    @model_validator(mode="after")
+    def _can_be_filled(self) -> "GrammarSettings":
+        for name, least, bound in (("statements", 0, None), ("list_length", 1, "longest"), ("argument", 0, "largest")):
+            low, high = getattr(self, name)
+            if not least <= low <= high:
+                raise ValueError(f"{name} ({low}, {high}) must be a range (least, most) from {least} up")
+            if bound is not None and high > getattr(self, bound):
+                raise ValueError(f"{name} ({low}, {high}) reaches beyond {bound} ({getattr(self, bound)})")
+        return self
+
 
 class SplitSettings(Settings):
     """Where the problems of one split come from: the built-in generator, or a file of programs."""
@@ -113,6 +123,8 @@ def load(path: Path, overrides: list[str]) -> RunSettings:
         raw = yaml.safe_load(path.read_text())
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):

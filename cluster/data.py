@@ -23,6 +23,7 @@ from reward.sandbox import Sandbox
 from reward.settings import sandbox_limits
 from reward.tracing import Trace, agrees_with, trace
 from rl.anchors import ProgramError, instrument
+from rl.answers import UnreadableAnswer, literal, same
 from rl.problems import Problem, Task
 from rl.seeds import derived_seed
 from rl.synthesis.chains import chain
@@ -58,7 +59,11 @@ class Candidate:
 
 
 class Rejected(Exception):
-    """A candidate that is no problem; the message is the reason, the same for all of its kind."""
+    """A candidate that is no problem: a reason, the same for all of its kind, and perhaps what is special about it."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
 
 
 def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
@@ -116,13 +121,14 @@ def _fill(
     """Problems of a split, and how many candidates were set aside for which reason."""
     problems: list[Problem] = []
     reasons: Counter[str] = Counter()
-    outcomes = _made(islice(candidates, split.problems * _ENOUGH_TRIES), split, sandboxes)
+    tries = split.problems * _ENOUGH_TRIES if split.file is None else None
+    outcomes = _made(islice(candidates, tries), split, sandboxes)
     for candidate, outcome in outcomes:
         fingerprint = "" if isinstance(outcome, Rejected) else program_fingerprint(candidate.code)
         if fingerprint in taken:
             outcome = Rejected("program already in a split")
         if isinstance(outcome, Rejected):
-            reasons[str(outcome)] += 1
+            reasons[outcome.reason] += 1
             rejected.append({**asdict(candidate), "output": candidate.output or "", "reason": str(outcome)})
             continue
         taken.add(fingerprint)
@@ -170,7 +176,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -
     try:
         instrumented = instrument(candidate.code, candidate.call)
     except ProgramError as error:
-        raise Rejected(f"not a program: {error}") from None
+        raise Rejected("not a program", str(error)) from None
     traced = trace(sandbox, instrumented)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")
@@ -182,6 +188,8 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -
         raise Rejected(f"trace length {'0' if not traced.states else f'over {MAX_STATES}'}")
     if any(" at 0x" in text for text in (*traced.states, traced.output)):
         raise Rejected("a value shows its address")
+    if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
+        raise Rejected("a value has no text in UTF-8")
     text = _chain(candidate, traced) if split.chains else ""
     return Problem(
         id=candidate.id,
@@ -201,14 +209,14 @@ def _chain(candidate: Candidate, traced: Trace) -> str:
     try:
         return chain(candidate.code, candidate.call, traced.states, traced.output or "")
     except ValueError as error:
-        raise Rejected(f"no chain: {error}") from None
+        raise Rejected("no chain", str(error)) from None
 
 
 def same_value_text(recorded: str, output: str) -> bool:
-    """Whether a recorded output, in whatever spacing and quotes, is the value that `output` shows."""
+    """Whether a recorded output, in whatever spacing, quotes and order of a set, is the value that `output` shows."""
     try:
-        return ast.dump(ast.parse(recorded.strip())) == ast.dump(ast.parse(output))
-    except (SyntaxError, ValueError):
+        return same(literal(recorded), literal(output))
+    except UnreadableAnswer:
         return recorded.strip() == output
 
 
@@ -231,9 +239,11 @@ def read_programs(path: Path) -> list[Candidate]:
         BadInput: the file or a row is not that; the message names the row.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text().split("\n")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: {error}") from None
     candidates = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

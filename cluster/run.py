@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from rl.prompts import prompt
 
 STAGES = ("data", "sft", "train", "eval")
 """What `codereason data`, `sft`, `train` and `eval` end with; `run` does all of them and the summary."""
+
+_LOCAL_STAGES = 2
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,14 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     run.open(settings)
     weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
-    job.stage("data", lambda: _data(job))
-    job.stage("base", lambda: _base_model(job))
-    if until == "data":
-        return run
+    plan = _plan(job, weights, until)
     try:
-        with ray_session(settings):
-            _learn(job, weights, until)
+        for name, work in plan[:_LOCAL_STAGES]:
+            job.stage(name, work)
+        if any(name not in run.finished_stages() for name, _ in plan):
+            with ray_session(settings):
+                for name, work in plan[_LOCAL_STAGES:]:
+                    job.stage(name, work)
     finally:
         shutil.rmtree(weights, ignore_errors=True)
     if until is None:
@@ -76,28 +80,38 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     return run
 
 
-def _learn(job: Job, weights: Path, until: str | None) -> None:
+def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callable[[], None]]]:
+    """The stages to do, in order; the first `_LOCAL_STAGES` of them need no cluster."""
     settings = job.settings
-    job.stage("sft", lambda: _supervised(job, "sft", "base", settings.sft))
-    if until == "sft":
-        return
-    if until != "train":
-        job.stage("sft_evaluation", lambda: _evaluate(job, "sft"))
-    job.stage("rl", lambda: _policy(job, "rl", settings.rl, weights))
-    if until == "train":
-        return
-    job.stage("rl_evaluation", lambda: _evaluate(job, "rl"))
+    plan: list[tuple[str, Callable[[], None]]] = [
+        ("data", lambda: _data(job)),
+        ("base", lambda: _base_model(job)),
+        ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
+        ("sft_evaluation", lambda: _evaluate(job, "sft")),
+        ("rl", lambda: _policy(job, "rl", settings.rl, weights)),
+        ("rl_evaluation", lambda: _evaluate(job, "rl")),
+    ]
     for control in settings.controls:
-        seconds = job.run.rows("rl")[-1]["seconds"]
-        if control == "terminal":
-            terminal = settings.rl.model_copy(
-                update={"algorithm": "terminal", "steps": settings.rl.steps * 4, "max_seconds": seconds}
-            )
-            job.stage("terminal", lambda: _policy(job, "terminal", terminal, weights))
-        else:
-            longer = settings.sft.model_copy(update={"epochs": 10_000, "max_seconds": seconds})
-            job.stage("sft_longer", lambda: _supervised(job, "sft_longer", "sft", longer))
-        job.stage(f"{control}_evaluation", lambda: _evaluate(job, control))
+        plan.append((control, partial(_control, job, control, weights)))
+        plan.append((f"{control}_evaluation", partial(_evaluate, job, control)))
+    if until == "data":
+        return plan[:_LOCAL_STAGES]
+    if until == "sft":
+        return plan[: _LOCAL_STAGES + 1]
+    if until == "train":
+        return [stage for stage in plan if stage[0] in ("data", "base", "sft", "rl")]
+    return plan
+
+
+def _control(job: Job, control: str, weights: Path) -> None:
+    """Train a comparison for as long as RL took, from the same SFT model."""
+    settings, seconds = job.settings, job.run.rows("rl")[-1]["seconds"]
+    if control == "terminal":
+        update = {"algorithm": "terminal", "steps": settings.rl.steps * 10, "max_seconds": seconds}
+        _policy(job, control, settings.rl.model_copy(update=update), weights)
+    else:
+        update = {"epochs": 10_000, "max_seconds": seconds}
+        _supervised(job, control, "sft", settings.sft.model_copy(update=update))
 
 
 def _data(job: Job) -> None:

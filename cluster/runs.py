@@ -27,8 +27,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.trained_model = path / "model"
         self._stages = path / "stages.json"
-        self._resumed: set[str] = set()
-        self._last_step = -1
+        self._last_step: dict[str, int] = {}
 
     def split(self, name: str) -> Path:
         """The Parquet file of a data split."""
@@ -75,11 +74,10 @@ class RunFolder:
 
     def log(self, stage: str, row: Mapping[str, Any]) -> None:
         """Append a row of metrics; rows of the same stage from this step on, left by an interrupted try, go first."""
-        if stage not in self._resumed or row["step"] <= self._last_step:
+        if row["step"] <= self._last_step.get(stage, row["step"]):
             rows = read_jsonl(self.metrics)
             write_jsonl(self.metrics, [old for old in rows if old["stage"] != stage or old["step"] < row["step"]])
-            self._resumed.add(stage)
-        self._last_step = row["step"]
+        self._last_step[stage] = row["step"]
         with self.metrics.open("a") as file:
             file.write(json.dumps({"stage": stage, **row}) + "\n")
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rl.settings import Settings
 
@@ -20,6 +20,12 @@ class ScratchModel(Settings):
     """Positions the model can attend to."""
     init_std: float = Field(0.02, gt=0)
     """Deviation of the initial weights; the smaller the model, the larger it should be."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ScratchModel":
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden ({self.hidden}) must be a multiple of twice heads ({self.heads})")
+        return self
 
 
 class LearnerSettings(Settings):

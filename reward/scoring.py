@@ -1,24 +1,26 @@
 """From responses to verdicts: the interpreter's word on every step and on the end.
 
 Rules, where the paper is silent (StepCodeReasoner 2.3 and 3.3 leave them open):
-- The i-th print block is held against the i-th executed anchor, whole text, surrounding whitespace dropped. A missing block
-  earns 0; blocks beyond the last anchor earn nothing and cost nothing.
+- The i-th print block is held against the i-th executed anchor, whole text, surrounding whitespace dropped. A missing
+  block earns 0; blocks beyond the last anchor earn nothing and cost nothing.
 - The answer is compared as a value with its exact types, so `[1,2]` is `[1, 2]` and `True` is not `1`.
   It is parsed, never run.
-- An input prediction is one call of the entry function. Arguments that are no literals (`dict(a=1)`) are evaluated alone,
-  in the sandbox, and enter the call as the plain values they print as, so no object that lies about itself gets in.
+- An input prediction is one call of the entry function. Arguments that are no literals (`dict(a=1)`) are evaluated
+  alone, in the sandbox, and enter the call as the plain values they print as, so no object that lies about itself gets
+  in.
+  An input that cannot be read, or whose arguments cannot be evaluated, leaves nothing to judge.
 - Its steps are judged against the trace of the input it proposes first, its final answer by what the program returns.
 - A memory address in a state says nothing about the program: it is left out of the comparison.
 - The program comes from the problem, never from the response.
 """
 
-import ast
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from reward.tracing import Trace
 from rl.anchors import Instrumented, instrument
-from rl.answers import UnreadableAnswer, literal, literal_call, one_call, same
+from rl.answers import UnreadableAnswer, literal, literal_call, one_call, same, source
 from rl.problems import Problem, Task
 from rl.responses import Response, parse
 from rl.trajectories import Score
@@ -28,6 +30,13 @@ Tracer = Callable[[Instrumented], Trace]
 """Executes an instrumented program in a sandbox."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+class _NoInput(Exception):
+    """A proposed input is no call with plain arguments; the verdict says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
 
 
 def score_group(problem: Problem, responses: Sequence[str], tracer: Tracer) -> list[Score]:
@@ -43,9 +52,10 @@ def score_group(problem: Problem, responses: Sequence[str], tracer: Tracer) -> l
         the verdict is `sandbox_error`, to be masked.
     """
     parsed = [parse(text) for text in responses]
+    program = instrument(problem.code, problem.call)
     if problem.task is Task.INPUT:
-        return [_score_input(problem, response, tracer) for response in parsed]
-    truth = tracer(instrument(problem.code, problem.call))
+        return [_score_input(problem, program, response, tracer) for response in parsed]
+    truth = tracer(program)
     return [_score_output(response, truth) for response in parsed]
 
 
@@ -69,7 +79,7 @@ def _judge_value(answer: str | None, output: str) -> Verdict:
         return Verdict.UNPARSABLE
 
 
-def _score_input(problem: Problem, response: Response, tracer: Tracer) -> Score:
+def _score_input(problem: Problem, program: Instrumented, response: Response, tracer: Tracer) -> Score:
     entry = problem.call.partition("(")[0].strip()
     if response.answer is None:
         return _score(response, Verdict.UNPARSABLE, ())
@@ -77,11 +87,11 @@ def _score_input(problem: Problem, response: Response, tracer: Tracer) -> Score:
     try:
         committed_call = _plain_call(committed, entry, problem.code, tracer)
         answered_call = _plain_call(response.answer, entry, problem.code, tracer)
-    except UnreadableAnswer:
-        return _score(response, Verdict.UNPARSABLE, ())
-    committed_trace = tracer(instrument(problem.code, committed_call))
+    except _NoInput as error:
+        return _score(response, error.verdict, ())
+    committed_trace = tracer(replace(program, call=committed_call))
     answered_trace = (
-        committed_trace if answered_call == committed_call else tracer(instrument(problem.code, answered_call))
+        committed_trace if answered_call == committed_call else tracer(replace(program, call=answered_call))
     )
     if committed_trace.verdict.is_fault:
         return _score(response, Verdict.SANDBOX_ERROR, ())
@@ -95,22 +105,29 @@ def _plain_call(text: str, entry: str, code: str, tracer: Tracer) -> str:
     """A proposed input as a call with literal arguments.
 
     Raises:
-        UnreadableAnswer: it is not one call of the entry function, or an argument has no plain value.
+        _NoInput: it is not one call of the entry function, or an argument has no plain value.
     """
     try:
         return literal_call(text, entry)
     except UnreadableAnswer:
+        pass
+    try:
         call = one_call(text, entry)
-    positional = "".join(f"{ast.unparse(argument)}, " for argument in call.args)
-    named = ", ".join(f"{keyword.arg!r}: {ast.unparse(keyword.value)}" for keyword in call.keywords)
-    evaluated = tracer(Instrumented(code, f"[({positional}), {{{named}}}]", ()))
-    if evaluated.verdict is not Verdict.OK or evaluated.output is None:
-        raise UnreadableAnswer(f"the arguments do not evaluate: {evaluated.verdict}")
-    values = literal(evaluated.output)
-    if not (isinstance(values, list) and len(values) == 2):
-        raise UnreadableAnswer("the arguments are not what they seem")
-    arguments = [*map(repr, values[0]), *(f"{name}={value!r}" for name, value in values[1].items())]
-    return f"{entry}({', '.join(arguments)})"
+        positional = "".join(f"{source(argument)}, " for argument in call.args)
+        names = [keyword.arg for keyword in call.keywords]
+        named = ", ".join(f"{keyword.arg!r}: {source(keyword.value)}" for keyword in call.keywords)
+        evaluated = tracer(Instrumented(code, f"[({positional}), {{{named}}}]", ()))
+        if evaluated.verdict is not Verdict.OK or evaluated.output is None:
+            raise _NoInput(evaluated.verdict)
+        values = literal(evaluated.output)
+    except UnreadableAnswer:
+        raise _NoInput(Verdict.UNPARSABLE) from None
+    # An object may print as anything, so the shape and the names, which become source again, must be those asked for.
+    match values:
+        case [tuple() as unnamed, dict() as by_name] if [*by_name] == names:
+            arguments = [*map(repr, unnamed), *(f"{name}={value!r}" for name, value in by_name.items())]
+            return f"{entry}({', '.join(arguments)})"
+    raise _NoInput(Verdict.UNPARSABLE)
 
 
 def _without_addresses(state: str) -> str:

@@ -43,9 +43,9 @@ def one_call(text: str, entry: str) -> ast.Call:
     Raises:
         UnreadableAnswer: the text is not exactly one such call (`f(1) if 0 else 2`, `f(1) or True`, ..).
     """
-    for source in (text, f"{entry}({text})"):
+    for written in (text, f"{entry}({text})"):
         try:
-            call = _parse(source)
+            call = _parse(written)
         except UnreadableAnswer:
             continue
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry:
@@ -67,7 +67,19 @@ def literal_call(text: str, entry: str) -> str:
     call = one_call(text, entry)
     for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
         _value(argument)
-    return ast.unparse(call)
+    return source(call)
+
+
+def source(node: ast.expr) -> str:
+    """An expression as text.
+
+    Raises:
+        UnreadableAnswer: it is nested too deeply, or holds an `int` of more digits than Python writes.
+    """
+    try:
+        return ast.unparse(node)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswer(f"cannot be written: {error}") from None
 
 
 def same(left: object, right: object) -> bool:

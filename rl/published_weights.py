@@ -12,17 +12,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 _POINTER = "newest.json"
-_KEPT = 2
-"""Versions left in place: one may still be read while the next is written."""
 
 
 def publish(folder: Path, version: int, tensors: Mapping[str, Tensor]) -> Path:
     """Write a policy version and make it the newest; both appear whole or not at all.
 
+    The version that was the newest stays as well, since it may still be read; all others go.
+
     Returns:
         The file with the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    before = newest(folder)
     path = folder / f"policy-{version:08d}.safetensors"
     unfinished = path.with_suffix(".unfinished")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
@@ -30,8 +31,8 @@ def publish(folder: Path, version: int, tensors: Mapping[str, Tensor]) -> Path:
     pointer = folder / f"{_POINTER}.unfinished"
     pointer.write_text(json.dumps({"path": str(path), "version": version}))
     os.replace(pointer, folder / _POINTER)
-    for old in sorted(folder.glob("policy-*.safetensors"))[:-_KEPT]:
-        if old != path:
+    for old in folder.glob("policy-*.safetensors"):
+        if old != path and (before is None or old != Path(before[0])):
             old.unlink()
     return path
 

@@ -1,0 +1,64 @@
+"""What the tests of the real engines share: one tiny model, one run of the whole loop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A scratch model and its tokenizer in a Hugging Face folder."""
+    from learner.scratch import write_scratch_model
+    from learner.settings import ScratchModel
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    texts = ["def f(a, b):\n    c = a + b\n    return c\nassert f(1, 2) == ????\n<print>c: 3</print>"]
+    settings = ScratchModel(layers=2, hidden=64, heads=2, intermediate=128, vocabulary=300, init_std=0.1)
+    write_scratch_model(settings, texts, seed=0, folder=folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """The whole loop, stopped once by Ctrl-C in the middle of RL and started again."""
+
+    folder: Path
+    command: list[str]
+    steps_when_stopped: int
+    stopped: subprocess.CompletedProcess
+    finished: subprocess.CompletedProcess
+    left_behind: str
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """`codereason run configs/smoke.yaml`, interrupted after a few RL steps, then run to its end."""
+    runs = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--runs", str(runs)]
+    folder = runs / "smoke"
+    metrics = folder / "metrics.jsonl"
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 600
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and metrics.read_text().count('"stage": "rl"') >= 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
+    time.sleep(3)
+    left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    stopped = subprocess.CompletedProcess(command, process.returncode, out, err)
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    return SmokeRun(folder, command, steps, stopped, finished, left)
