@@ -42,9 +42,9 @@ def interruptible() -> Iterator[None]:
 
 
 def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: bool, until: str | None) -> None:
+    settings = load(config, overrides or [])
     from cluster.run import carry_out
 
-    settings = load(config, overrides or [])
     console = Console(stderr=as_json)
     with interruptible():
         run = carry_out(settings, runs, console, until)
@@ -61,41 +61,31 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
 
 
 @app.command()
-def run(
-    config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False
-) -> None:
+def run(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """The main job: build data, SFT, RL, evaluate, report. Resumes where it stopped."""
     _carry_out(config, overrides, runs, as_json, None)
 
 
 @app.command()
-def data(
-    config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False
-) -> None:
+def data(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """Build the data of a run and stop there."""
     _carry_out(config, overrides, runs, as_json, "data")
 
 
 @app.command()
-def sft(
-    config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False
-) -> None:
+def sft(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """A run up to its supervised model."""
     _carry_out(config, overrides, runs, as_json, "sft")
 
 
 @app.command()
-def train(
-    config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False
-) -> None:
+def train(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """A run up to its RL model."""
     _carry_out(config, overrides, runs, as_json, "train")
 
 
 @app.command("eval")
-def evaluate(
-    config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False
-) -> None:
+def evaluate(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """A run up to the evaluation of its models."""
     _carry_out(config, overrides, runs, as_json, "eval")
 
@@ -129,14 +119,12 @@ def study(
 
 
 @app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="A run's folder: runs/NAME.")], as_json: AsJson = False
-) -> None:
+def report(folder: Annotated[Path, typer.Argument(help="A run's folder: runs/NAME.")], as_json: AsJson = False) -> None:
     """Write a run's report.html anew."""
-    from cluster.report import write_report
-
     if not (folder / "config.yaml").exists():
         raise BadInput(f"{folder}: no run there (config.yaml is missing)")
+    from cluster.report import write_report
+
     path = write_report(folder)
     typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
@@ -144,7 +132,9 @@ def report(
 ProgramFile = Annotated[Path | None, typer.Argument(help="A file of Python.")]
 Call = Annotated[str | None, typer.Option("--call", help="Expression to evaluate after the program: f(1, [2]).")]
 Rows = Annotated[Path | None, typer.Option("--jsonl", help="Rows {id, code, call} instead of a file; one object a row.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.01, max=3600, help="Seconds, of wall clock and of CPU, for one run.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.01, max=3600, help="Seconds, of wall clock and of CPU, for one run.")
+]
 Memory = Annotated[int, typer.Option("--memory", min=16, max=1 << 20, help="MiB for one run.")]
 Mode = Annotated[Level | None, typer.Option("--mode", help="Isolation: full, userns or nons; the strongest by default.")]
 

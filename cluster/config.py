@@ -150,9 +150,12 @@ def _override(raw: dict[str, Any], override: str) -> None:
     *parents, last = path.split(".")
     section = raw
     for parent in parents:
-        section = section.setdefault(parent, {})
-        if not isinstance(section, dict):
+        inner = section.get(parent, {})
+        if not isinstance(inner, dict):
             raise BadInput(f"{override}: {parent} is not a section")
+        # A copy, because YAML's aliases make sections share one mapping.
+        section[parent] = dict(inner)
+        section = section[parent]
     section[last] = parsed
 
 

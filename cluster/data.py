@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset, disable_progress_bars, load_dataset
 
 from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.runs import RunFolder, write_jsonl, write_whole
@@ -30,6 +30,8 @@ from rl.synthesis.chains import chain
 from rl.synthesis.generator import Grammar, generate
 from rl.verdicts import Verdict
 
+disable_progress_bars()
+
 SPLITS = ("heldout", "validation", "sft", "rl")
 """In the order they are drawn: the held-out programs are known before any other."""
 
@@ -37,7 +39,7 @@ MAX_STATES = 10
 """Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
 
 _CHUNK = 64
-"""Candidates that one sandbox executes before their results are looked at."""
+"""Candidates that one sandbox executes, at most, before their results are looked at."""
 
 _ENOUGH_TRIES = 20
 """A split is given up when so many times its size were tried: the grammar is too small for it."""
@@ -154,7 +156,7 @@ def _made(
         return outcomes
 
     with ThreadPoolExecutor(len(sandboxes)) as threads:
-        while chunk := list(islice(candidates, _CHUNK * len(sandboxes))):
+        while chunk := list(islice(candidates, min(_CHUNK * len(sandboxes), split.problems))):
             shares = [chunk[begin :: len(sandboxes)] for begin in range(len(sandboxes))]
             found = list(threads.map(make, sandboxes, shares))
             for index, candidate in enumerate(chunk):
@@ -244,7 +246,7 @@ def read_programs(path: Path) -> list[Candidate]:
         raise BadInput(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: {error}") from None
-    candidates = []
+    candidates: dict[str, Candidate] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -255,8 +257,8 @@ def read_programs(path: Path) -> list[Candidate]:
             raise BadInput(f"{path}:{number}: must be a JSON object with code, input and output") from None
         if not all(isinstance(value, str) for value in (code, arguments, output)):
             raise BadInput(f"{path}:{number}: code, input and output must be strings")
-        entry = row.get("entry", "f")
-        candidates.append(
-            Candidate(str(row.get("id", f"{path.stem}-{number}")), code, f"{entry}({arguments})", output, path.stem)
-        )
-    return candidates
+        name = str(row.get("id", f"{path.stem}-{number}"))
+        if name in candidates:
+            raise BadInput(f"{path}:{number}: id {name} is another row's already")
+        candidates[name] = Candidate(name, code, f"{row.get('entry', 'f')}({arguments})", output, path.stem)
+    return list(candidates.values())

@@ -65,9 +65,7 @@ class ExperienceStream:
         self._collector = Collector(job.rollout, job.reward, job.model_folder)
         room = job.max_length - job.settings.max_tokens
         self._problems = [
-            problem
-            for problem in read_split(self._run.split("rl"))
-            if len(self._collector.prompt_ids(problem)) <= room
+            problem for problem in read_split(self._run.split("rl")) if len(self._collector.prompt_ids(problem)) <= room
         ]
         if len(self._problems) < job.settings.groups:
             raise ValueError(
@@ -216,9 +214,7 @@ def _batch_metrics(
         "response_length": fmean(len(trajectory.completion.token_ids) for trajectory in collected),
         "unfinished": fmean(not trajectory.completion.finished for trajectory in collected),
         "masked": float(len(collected) - len(counted)),
-        "staleness": fmean(
-            step - version for trajectory in collected for version in trajectory.completion.policy_versions
-        ),
+        "staleness": fmean(step - version for trajectory in collected for version in trajectory.completion.policy_versions),
         "rollout_s": max(second.rollout for second in seconds),
         "reward_s": fmean(second.reward for second in seconds),
     }

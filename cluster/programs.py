@@ -104,8 +104,13 @@ def show_anchors(sandbox: Sandbox, source: Source) -> dict[str, Any]:
     except ProgramError as error:
         return {
             **({} if source.id is None else {"id": source.id}),
-            **{"code": source.code, "anchors": [], "states": [], "output": None},
-            **{"exception": f"SyntaxError: {error}", "stdout": "", "verdict": str(Verdict.EXCEPTION)},
+            "code": source.code,
+            "anchors": [],
+            "states": [],
+            "output": None,
+            "exception": f"SyntaxError: {error}",
+            "stdout": "",
+            "verdict": str(Verdict.EXCEPTION),
         }
     traced = trace(sandbox, instrumented)
     return {

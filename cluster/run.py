@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from rich.console import Console
 from transformers import AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 import learner.launch
 import learner.policy
@@ -28,6 +29,8 @@ from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
 from rl.problems import Problem
 from rl.prompts import prompt
+
+disable_progress_bar()
 
 STAGES = ("data", "sft", "train", "eval")
 """What `codereason data`, `sft`, `train` and `eval` end with; `run` does all of them and the summary."""
@@ -163,9 +166,7 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         settings.epochs if settings.max_seconds is None else int(settings.max_seconds),
         place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
-        work=lambda: learner.launch.run(
-            learner.supervised.train, supervised, job.settings.learner, run.checkpoints, stage
-        ),
+        work=lambda: learner.launch.run(learner.supervised.train, supervised, job.settings.learner, run.checkpoints, stage),
     )
 
 

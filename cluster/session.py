@@ -15,6 +15,7 @@ import reward.deployment
 import rollout.deployment
 from cluster.config import RunSettings
 
+
 def worker_environment() -> dict[str, str]:
     """Environment of every worker process: this checkout is importable, and no hub is asked."""
     root = str(Path(__file__).resolve().parent.parent)
@@ -35,13 +36,13 @@ def ray_session(settings: RunSettings) -> Iterator[None]:
         runtime_env={"env_vars": environment},
     )
     serve.start(proxy_location="Disabled")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         yield
     finally:
-        if settings.cluster.address is None:
-            serve.shutdown()
-        else:
-            for name in (rollout.deployment.NAME, reward.deployment.NAME):
+        # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
+        for name in serve.status().applications:
+            if name in (rollout.deployment.NAME, reward.deployment.NAME):
                 serve.delete(name)
         ray.shutdown()
 

@@ -10,9 +10,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from learner.settings import LearnerSettings
 
 
-def run(
-    function: Callable[[Any], None], job: object, settings: LearnerSettings, storage: Path, name: str
-) -> None:
+def run(function: Callable[[Any], None], job: object, settings: LearnerSettings, storage: Path, name: str) -> None:
     """Run `function(job)` in every worker until it returns; a run of the same name and storage goes on where it stopped.
 
     Raises:

@@ -8,7 +8,7 @@ from rl.settings import Settings
 
 
 class ScratchModel(Settings):
-    """A small Qwen2-architecture model made from nothing, with untied embeddings, and its own tokenizer."""
+    """A small Llama-architecture model made from nothing, with untied embeddings, and its own tokenizer."""
 
     layers: int = Field(4, ge=1)
     hidden: int = Field(128, ge=32)

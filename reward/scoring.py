@@ -90,9 +90,7 @@ def _score_input(problem: Problem, program: Instrumented, response: Response, tr
     except _NoInput as error:
         return _score(response, error.verdict, ())
     committed_trace = tracer(replace(program, call=committed_call))
-    answered_trace = (
-        committed_trace if answered_call == committed_call else tracer(replace(program, call=answered_call))
-    )
+    answered_trace = committed_trace if answered_call == committed_call else tracer(replace(program, call=answered_call))
     if committed_trace.verdict.is_fault:
         return _score(response, Verdict.SANDBOX_ERROR, ())
     if answered_trace.verdict is not Verdict.OK or answered_trace.output is None:

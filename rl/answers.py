@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 
 MAX_LENGTH = 65_536
 """Longest text that is parsed, in characters: parsing time grows with length alone."""
@@ -43,16 +44,13 @@ def one_call(text: str, entry: str) -> ast.Call:
     Raises:
         UnreadableAnswer: the text is not exactly one such call (`f(1) if 0 else 2`, `f(1) or True`, ..).
     """
-    for written in (text, f"{entry}({text})"):
-        try:
-            call = _parse(written)
-        except UnreadableAnswer:
-            continue
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry:
-            if any(keyword.arg is None for keyword in call.keywords):
-                raise UnreadableAnswer("arguments are unpacked")
-            return call
-    raise UnreadableAnswer(f"not one call of {entry}")
+    whole = re.match(rf"\s*{re.escape(entry)}\s*\(", text)
+    call = _parse(text if whole else f"{entry}({text})")
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry):
+        raise UnreadableAnswer(f"not one call of {entry}")
+    if any(keyword.arg is None for keyword in call.keywords):
+        raise UnreadableAnswer("arguments are unpacked")
+    return call
 
 
 def literal_call(text: str, entry: str) -> str:

@@ -22,6 +22,7 @@ class Example:
 
     @property
     def length(self) -> int:
+        """Tokens of prompt and response."""
         return len(self.prompt_ids) + len(self.response_ids)
 
 

@@ -1,12 +1,12 @@
 """The vLLM engine as codereason configures it. With `weight_transfer`, the only place that knows vLLM's interface."""
 
 import asyncio
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from transformers import AutoConfig
 
 from rl.trajectories import Completion
 from rollout.settings import RolloutSettings
@@ -36,10 +36,9 @@ def refuse_tied_embeddings(model_path: str) -> None:
     """On CPU a reload leaves a tied output layer stale without an error, so such a model is refused by name.
 
     Raises:
-        TiedEmbeddings: the model's configuration ties its embeddings.
+        TiedEmbeddings: the model's configuration ties its embeddings, in so many words or by its architecture's default.
     """
-    config = json.loads((Path(model_path) / "config.json").read_text())
-    if config.get("tie_word_embeddings", False):
+    if AutoConfig.from_pretrained(model_path).tie_word_embeddings:
         raise TiedEmbeddings(
             f"{model_path}/config.json: tie_word_embeddings is true; on CPU vLLM keeps a stale output layer after a "
             "weight update. Untie the model (write lm_head.weight and set tie_word_embeddings to false) or use CUDA."

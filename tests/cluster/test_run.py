@@ -94,9 +94,7 @@ def test_the_trained_model_is_a_hugging_face_folder(smoke_run):
     model = AutoModelForCausalLM.from_pretrained(smoke_run.folder / "model")
     before = AutoModelForCausalLM.from_pretrained(smoke_run.folder / "models" / "sft")
     assert not model.config.tie_word_embeddings
-    assert any(
-        not torch.equal(new, old) for new, old in zip(model.parameters(), before.parameters(), strict=True)
-    )
+    assert any(not torch.equal(new, old) for new, old in zip(model.parameters(), before.parameters(), strict=True))
     ids = tokenizer("def f(a):\n    return a\n", return_tensors="pt").input_ids
     assert model(ids).logits.shape[-1] == len(tokenizer)
 

@@ -71,8 +71,10 @@ def test_many_seeded_groups_at_once(running):
 
 
 def test_new_weights_are_what_is_sampled_with(running, tiny_model, tmp_path):
-    weights = {name: tensor + 0.05 * torch.randn_like(tensor) for name, tensor in load_file(
-        tiny_model / "model.safetensors").items()}
+    weights = {
+        name: tensor + 0.05 * torch.randn_like(tensor)
+        for name, tensor in load_file(tiny_model / "model.safetensors").items()
+    }
     save_file(weights, tmp_path / "new.safetensors")
     running(running.engine.update_weights(str(tmp_path / "new.safetensors"), 5))
     model = AutoModelForCausalLM.from_pretrained(tiny_model)

@@ -1,0 +1,236 @@
+"""The data stage with a real sandbox: splits that share nothing, and every candidate accounted for."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from cluster.config import BadInput, RunSettings
+from cluster.data import SPLITS, build, program_fingerprint, read_programs, read_split, same_value_text
+from cluster.runs import RunFolder, read_jsonl
+from rl.problems import Task
+from rl.responses import parse
+
+CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
+
+SMALL = {"problems": 12, "grammar": {"statements": [1, 1], "largest": 9, "list_length": [2, 2]}}
+"""A grammar so small that programs come up again and again."""
+
+
+def settings(**splits):
+    data = {"sft": {**SMALL, "chains": True}, "validation": SMALL, "rl": SMALL, "heldout": SMALL}
+    return RunSettings.model_validate({"name": "run", "data": {**data, **splits}})
+
+
+def built(folder, config):
+    done = []
+    build(config, RunFolder(folder), done.append)
+    assert sum(done) == sum(len(problems(folder, name)) for name in SPLITS)
+    return RunFolder(folder)
+
+
+def problems(folder, name):
+    return read_split(RunFolder(folder).split(name))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("run"), settings())
+
+
+def refusal(work):
+    with pytest.raises(BadInput) as error:
+        work()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_no_program_is_in_two_splits_or_twice_in_one(run):
+    programs = [program_fingerprint(problem.code) for name in SPLITS for problem in problems(run.path, name)]
+    assert len(programs) == len(set(programs)) == 48
+
+
+def test_problems_say_what_execution_said(run):
+    for problem in problems(run.path, "rl"):
+        scope = {}
+        exec(problem.code, scope)
+        assert repr(eval(problem.call, scope)) == problem.output
+        assert problem.states[-1] == f"return_val: {problem.output}"
+        assert (problem.task, problem.chain, problem.source) == (Task.OUTPUT, "", "generator")
+        assert problem.tags == {"anchors": str(len(problem.states))}
+
+
+def test_chains_come_where_they_are_asked_for_and_are_right(run):
+    for problem in problems(run.path, "sft"):
+        response = parse(problem.chain)
+        assert [step.state for step in response.steps] == problem.states
+        assert response.answer == problem.output
+
+
+def test_every_candidate_is_either_kept_or_rejected_with_its_reason(run):
+    funnel = json.loads((run.path / "data" / "funnel.json").read_text())
+    rejected = read_jsonl(run.path / "data" / "rejected.jsonl")
+    assert tuple(funnel) == SPLITS
+    for name in SPLITS:
+        kept = [problem.id for problem in problems(run.path, name)]
+        aside = [row for row in rejected if row["id"].startswith(f"{name}-")]
+        reasons = {key: count for key, count in funnel[name].items() if key != "kept"}
+        assert funnel[name]["kept"] == len(kept) == 12
+        assert sum(reasons.values()) == len(aside)
+        assert {row["reason"] for row in aside} == set(reasons)
+        numbers = [int(identity.removeprefix(f"{name}-")) for identity in kept + [row["id"] for row in aside]]
+        assert sorted(numbers) == list(range(len(numbers)))
+    assert "program already in a split" in {row["reason"] for row in rejected}
+
+
+def test_the_files_are_plain_parquet(run, tmp_path):
+    rows = load_dataset("parquet", data_files=str(run.split("heldout")), split="train", cache_dir=str(tmp_path))
+    assert rows.num_rows == 12
+    assert {"id", "code", "call", "instrumented", "states", "output", "task", "chain"} <= set(rows.column_names)
+    assert rows[0]["states"] == problems(run.path, "heldout")[0].states
+
+
+def test_the_seed_fixes_every_row_and_the_heldout_seed_its_own_split(run, tmp_path):
+    again = built(tmp_path / "again", settings())
+    for name in SPLITS:
+        assert problems(again.path, name) == problems(run.path, name)
+    other = built(tmp_path / "other", settings().model_copy(update={"seed": 2}))
+    assert problems(other.path, "heldout") == problems(run.path, "heldout")
+    assert problems(other.path, "rl") != problems(run.path, "rl")
+
+
+ROWS = [
+    {"id": "good", "code": "def f(x):\n    y = x + 1\n    return y\n", "input": "1", "output": "2"},
+    {"id": "layout", "code": "def f(x): # the same\n    y = x+1\n\n    return y\n", "input": "5", "output": "6"},
+    {"id": "wrong", "code": "def f(x):\n    y = x + 2\n    return y\n", "input": "1", "output": "2"},
+    {"id": "raises", "code": "def f(x):\n    y = x / 0\n    return y\n", "input": "1", "output": "2"},
+    {"id": "broken", "code": "def f(x:\n", "input": "1", "output": "2"},
+    {"id": "open", "code": "def f(x):\n    return x\n", "input": "1", "output": "[["},
+    {"id": "no call", "code": "def f(x):\n    return x\n", "input": "1) + (2", "output": "3"},
+    {
+        "id": "long",
+        "code": "def f(x):\n    y = x\n    return 0 if y == 0 else f(y - 1)\n",
+        "input": "20",
+        "output": "0",
+    },
+    {"id": "address", "code": "def f(x):\n    o = object()\n    return x\n", "input": "1", "output": "1"},
+    {"id": "surrogate", "code": "def f(x):\n    y = chr(x)\n    return x\n", "input": "0xd800", "output": "55296"},
+    {"id": "set", "code": "def f(x):\n    y = set(x)\n    return y\n", "input": "[2, 1]", "output": "{2, 1}"},
+    {"id": "g", "entry": "g", "code": "def g(s):\n    t = s\n    return t\n", "input": "'é\u2028'", "output": '"é\u2028"'},
+]
+REASONS = {
+    "layout": "program already in a split",
+    "wrong": "recorded output is not what the call returns",
+    "raises": "execution: exception",
+    "open": "recorded output is not what the call returns",
+    "long": "trace length over 10",
+    "address": "a value shows its address",
+    "surrogate": "a value has no text in UTF-8",
+}
+
+
+def programs_file(path, rows):
+    path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_a_file_of_programs_takes_the_generators_place(tmp_path):
+    path = programs_file(tmp_path / "mine.jsonl", ROWS)
+    run = built(tmp_path / "run", settings(rl={"problems": 50, "file": path, "task": "input"}))
+    kept = problems(run.path, "rl")
+    rejected = read_jsonl(run.path / "data" / "rejected.jsonl")
+    reasons = {row["id"]: row["reason"] for row in rejected if row["source"] == "mine"}
+    assert {name: reasons[name] for name in REASONS} == REASONS
+    assert reasons.keys() - REASONS.keys() == {"broken", "no call"}
+    assert reasons["broken"].startswith("not a program: code: line 1: ")
+    assert reasons["no call"].startswith("not a program: call: ")
+    assert [problem.id for problem in kept] == ["good", "set", "g"]
+    assert {(problem.task, problem.source) for problem in kept} == {(Task.INPUT, "mine")}
+    assert kept[-1].call == "g('é\u2028')"
+    funnel = json.loads((run.path / "data" / "funnel.json").read_text())["rl"]
+    assert funnel["kept"] == len(kept)
+    assert sum(funnel.values()) == len(ROWS)
+    assert funnel["not a program"] == 2
+
+
+def test_from_a_file_come_at_most_as_many_as_asked_for_however_many_are_bad(tmp_path):
+    bad = [{"code": "def f(): return 1", "input": "", "output": "2"}] * 45
+    path = programs_file(tmp_path / "mine.jsonl", [*bad, *ROWS[:1], {**ROWS[-1], "id": "more"}])
+    run = built(tmp_path / "run", settings(rl={"problems": 1, "file": path}, sft=SMALL))
+    assert [problem.id for problem in problems(run.path, "rl")] == ["good"]
+
+
+def test_a_program_held_out_from_a_file_is_not_trained_on(tmp_path):
+    path = programs_file(tmp_path / "mine.jsonl", [ROWS[0], ROWS[-1]])
+    heldout = {"problems": 1, "file": path}
+    run = built(tmp_path / "run", settings(rl={"problems": 9, "file": path}, heldout=heldout, sft=SMALL))
+    assert [problem.id for problem in problems(run.path, "heldout")] == ["good"]
+    assert [problem.id for problem in problems(run.path, "rl")] == ["g"]
+
+
+def test_a_file_without_a_usable_row_is_named(tmp_path):
+    path = programs_file(tmp_path / "mine.jsonl", ROWS[2:4])
+    config = settings(heldout={"problems": 1, "file": path})
+    message = refusal(lambda: built(tmp_path / "run", config))
+    assert message.startswith(f"{path}: no row is a problem that can be used")
+    assert '"execution: exception": 1' in message
+
+
+def test_a_grammar_too_small_for_its_split_is_named(tmp_path):
+    tiny = {"statements": [0, 0], "list_length": [1, 1], "argument": [0, 0], "largest": 1}
+    message = refusal(lambda: built(tmp_path / "run", settings(heldout={"problems": 15, "grammar": tiny})))
+    assert message.startswith("data.heldout.grammar: gave only ")
+    assert "program already in a split" in message
+
+
+BAD_LINES = {
+    "[1, 2]": "must be a JSON object with code, input and output",
+    '"code"': "must be a JSON object",
+    "null": "must be a JSON object",
+    '{"code": "a", "input": "b"': "must be a JSON object",
+    '{"code": "a", "input": "b"}': "must be a JSON object with code, input and output",
+    '{"code": "a", "input": 1, "output": "c"}': "code, input and output must be strings",
+    '{"code": null, "input": "b", "output": "c"}': "code, input and output must be strings",
+    '{"id": "x", "code": "a", "input": "b", "output": "c"}': "id x is another row's already",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_row_is_named_with_its_line(tmp_path, line):
+    path = tmp_path / "mine.jsonl"
+    good = json.dumps({"id": "x", "code": "def f(): return '\u2028'", "input": "", "output": "1"}, ensure_ascii=False)
+    path.write_text(f"{good}\n\n{line}\n", encoding="utf-8")
+    assert refusal(lambda: read_programs(path)).startswith(f"{path}:3: {BAD_LINES[line]}")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    assert refusal(lambda: read_programs(tmp_path / "no")) == f"{tmp_path / 'no'}: No such file or directory"
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    assert refusal(lambda: read_programs(tmp_path / "latin")).startswith(f"{tmp_path / 'latin'}: 'utf-8' codec")
+
+
+def test_cruxeval_is_such_a_file():
+    candidates = read_programs(CRUXEVAL)
+    assert len(candidates) == 800
+    assert (candidates[1].id, candidates[1].call, candidates[1].source) == (
+        "sample_1",
+        "f((1, ), (1, ), (1, 2))",
+        "cruxeval",
+    )
+
+
+@pytest.mark.parametrize(
+    ("recorded", "output", "same"),
+    [
+        (' [1,"a"]\n', "[1, 'a']", True),
+        ("{2, 1}", "{1, 2}", True),
+        ("True", "1", False),
+        ("1.0", "1", False),
+        ("nan", "nan", True),
+        ("[[", "[1]", False),
+        ("-" * 5000 + "1", "-1", False),
+    ],
+)
+def test_a_recorded_output_is_compared_as_a_value(recorded, output, same):
+    assert same_value_text(recorded, output) is same

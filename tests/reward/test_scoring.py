@@ -1,0 +1,310 @@
+"""Every rule of scoring, judged by a real sandbox, and what each known trick earns."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reward.scoring import score_group
+from reward.tracing import Trace, trace
+from rl.anchors import instrument
+from rl.problems import Problem, Task
+from rl.verdicts import Verdict
+
+CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
+
+ADD = "def f(x, y=0):\n    z = x + y\n    w = z + 1\n    return w\n"
+"""`f(1)` has the states `z: 1`, `w: 2`, `return_val: 2` and the value 2."""
+
+RIGHT = ("z: 1", "w: 2", "return_val: 2")
+
+
+@pytest.fixture
+def tracer(quick_sandbox):
+    return lambda instrumented: trace(quick_sandbox, instrumented)
+
+
+def problem(code=ADD, call="f(1)", output="2", task=Task.OUTPUT):
+    return Problem("p", code, call, instrument(code, call).code, [], output, task)
+
+
+def response(answer, prints=RIGHT, proposed=None):
+    head = "" if proposed is None else f"<input>{proposed}</input>"
+    blocks = "".join(f"<reasoning>r</reasoning><print>{text}</print>" for text in prints)
+    return f"{head}{blocks}<reasoning>r</reasoning><answer>{answer}</answer>"
+
+
+def score(tracer, text, **fields):
+    return score_group(problem(**fields), [text], tracer)[0]
+
+
+def score_input(tracer, answer, prints=RIGHT, proposed=None, **fields):
+    return score(tracer, response(answer, prints, proposed), task=Task.INPUT, **fields)
+
+
+def test_a_right_response_earns_every_step_and_the_end(tracer):
+    text = response("2")
+    found = score(tracer, text)
+    assert (found.verdict, found.final_reward, found.step_rewards) == (Verdict.OK, 1.0, [1.0, 1.0, 1.0])
+    assert found.states == list(RIGHT) == found.predicted
+    assert found.answer == "2"
+    assert text[found.step_spans[1].start : found.step_spans[1].end] == "<reasoning>r</reasoning><print>w: 2</print>"
+
+
+PRINTS = {
+    ("z: 1", "w: 2"): [1.0, 1.0, 0.0],
+    (): [0.0, 0.0, 0.0],
+    (*RIGHT, "v: 9", "v: 9"): [1.0, 1.0, 1.0],
+    ("w: 2", "z: 1", "return_val: 2"): [0.0, 0.0, 1.0],
+    ("z: 0", *RIGHT): [0.0, 0.0, 0.0],
+    ("  z: 1\n", "w:2", "return_val: 2.0"): [1.0, 0.0, 0.0],
+    ("z: 1", "", "return_val: 2"): [1.0, 0.0, 1.0],
+    ("z: 1 or anything", "w", "2"): [0.0, 0.0, 0.0],
+}
+
+
+@pytest.mark.parametrize("prints", PRINTS)
+def test_print_blocks_are_held_against_anchors_one_by_one(tracer, prints):
+    found = score(tracer, response("2", prints))
+    assert found.step_rewards == PRINTS[prints]
+    assert found.final_reward == 1.0
+    assert found.predicted == [text.strip() for text in prints]
+
+
+def test_a_state_that_is_empty_text_is_not_stated_by_silence(tracer):
+    found = score_group(problem(), ["<answer>2</answer>"], lambda instrumented: replace(tracer(instrumented), states=("",)))
+    assert (found[0].final_reward, found[0].step_rewards) == (1.0, [0.0])
+
+
+ANSWERS = {
+    # (right value, answer): verdict
+    ("[1, 2]", "[1,2]"): Verdict.OK,
+    ("[1, 2]", " [1, 2]\n"): Verdict.OK,
+    ("[1, 2]", "(1, 2)"): Verdict.WRONG,
+    ("'x'", '"x"'): Verdict.OK,
+    ("'x'", "x"): Verdict.UNPARSABLE,
+    ("'x'", "'x' or True"): Verdict.UNPARSABLE,
+    ("1", "True"): Verdict.WRONG,
+    ("1", "1.0"): Verdict.WRONG,
+    ("True", "1"): Verdict.WRONG,
+    ("[1, True]", "[True, 1]"): Verdict.WRONG,
+    ("{1: 'a'}", "{True: 'a'}"): Verdict.WRONG,
+    ("{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}"): Verdict.OK,
+    ("{3, 1}", "{1, 3}"): Verdict.OK,
+    ("set()", "set()"): Verdict.OK,
+    ("{}", "set()"): Verdict.WRONG,
+    ("-0.0", "0.0"): Verdict.WRONG,
+    ("float('inf')", "inf"): Verdict.OK,
+    ("float('inf')", "float('inf')"): Verdict.WRONG,
+    ("float('nan')", "nan"): Verdict.OK,
+    ("2", "1 + 1"): Verdict.UNPARSABLE,
+    ("2", "f(1)"): Verdict.UNPARSABLE,
+    ("2", "2 # f("): Verdict.OK,
+    ("2", "# f("): Verdict.UNPARSABLE,
+    ("2", "2\n3"): Verdict.UNPARSABLE,
+    ("2", "type('X',(),{'__eq__':lambda s,o:True})()"): Verdict.UNPARSABLE,
+    ("2", "__import__('os')._exit(0)"): Verdict.UNPARSABLE,
+    ("2", "while True: pass"): Verdict.UNPARSABLE,
+    ("2", ""): Verdict.UNPARSABLE,
+    ("2", "[" * 5000): Verdict.UNPARSABLE,
+    ("2", "-" * 5000 + "2"): Verdict.UNPARSABLE,
+    ("2", "2" + " " * 100_000): Verdict.OK,
+    ("2", "0" + "+0" * 50_000): Verdict.UNPARSABLE,
+}
+
+
+@pytest.mark.parametrize(("value", "answer"), ANSWERS)
+def test_an_answer_is_a_value_with_its_exact_type(tracer, value, answer):
+    found = score(tracer, response(answer, ()), code=f"def f():\n    v = {value}\n    return v\n", call="f()")
+    assert found.verdict is ANSWERS[value, answer]
+    assert found.final_reward == float(found.verdict is Verdict.OK)
+
+
+NO_ANSWER = {
+    "": 0,
+    "2": 0,
+    "<answer>2": 0,
+    "<answer>2</answer><answer>2</answer>": 0,
+    "<answer>2</answer> or <answer>3</answer>": 0,
+    "<reasoning><answer>2</answer></reasoning>": 0,
+    "<reasoning><print>z: 1</print><answer>2</answer></reasoning><print>w: 2</print>": 0,
+    "<print>z: 1</print><print>w: 2</print>": 2,
+}
+
+
+@pytest.mark.parametrize("text", NO_ANSWER)
+def test_without_exactly_one_answer_block_a_response_is_unparsable(tracer, text):
+    found = score(tracer, text)
+    assert (found.verdict, found.final_reward, found.answer) == (Verdict.UNPARSABLE, 0.0, None)
+    assert sum(found.step_rewards) == NO_ANSWER[text]
+
+
+def test_tags_inside_reasoning_count_for_nothing(tracer):
+    hidden = "<reasoning>maybe <print>z: 1</print> and <answer>2</answer></reasoning>"
+    found = score(tracer, hidden + response("3", ("z: 0",)))
+    assert (found.verdict, found.predicted, found.answer) == (Verdict.WRONG, ["z: 0"], "3")
+
+
+def test_a_memory_address_in_a_state_is_left_out_of_the_comparison(tracer):
+    code = "def f():\n    o = object()\n    return 1\n"
+    found = score(tracer, response("1", ("o: <object object at 0xabc>", "return_val: 1")), code=code, call="f()")
+    assert found.step_rewards == [1.0, 1.0]
+    found = score(tracer, response("1", ("o: <list object at 0xabc>", "return_val: 1")), code=code, call="f()")
+    assert found.step_rewards == [0.0, 1.0]
+
+
+def test_a_program_in_the_response_is_not_run(tracer):
+    found = score(tracer, "def f(x):\n    return 99\n" + response("99"))
+    assert (found.verdict, found.states) == (Verdict.WRONG, list(RIGHT))
+
+
+BROKEN = {"while True:\n        x = 1": "timeout", "x = 1 / 0": "exception", "x = [0] * 10**10": "memory"}
+
+
+@pytest.mark.parametrize("body", BROKEN)
+def test_where_the_problem_itself_does_not_run_everything_is_a_fault_to_be_masked(tracer, body):
+    found = score_group(problem(f"def f(x):\n    {body}\n    return x\n"), [response("1"), "nonsense"], tracer)
+    assert [(one.verdict, one.step_rewards) for one in found] == [(Verdict.SANDBOX_ERROR, [])] * 2
+    assert all(one.verdict.is_fault for one in found)
+
+
+FAULT = Trace(Verdict.SANDBOX_ERROR, None, None, "the zygote is gone", (), "")
+
+
+@pytest.mark.parametrize("task", Task)
+@pytest.mark.parametrize("answer", ["1", "int(1)"])
+def test_a_fault_of_the_machinery_is_never_a_wrong_answer(task, answer):
+    (found,) = score_group(problem(task=task), [response(answer)], lambda instrumented: FAULT)
+    assert found.verdict is Verdict.SANDBOX_ERROR
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_fault_in_either_run_of_an_input_is_a_fault(tracer, failing):
+    seen = []
+
+    def sometimes(instrumented):
+        seen.append(instrumented)
+        return FAULT if len(seen) == failing + 1 else tracer(instrumented)
+
+    assert score_input(sometimes, "1", proposed="2").verdict is Verdict.SANDBOX_ERROR
+    assert len(seen) == 2
+
+
+def test_one_run_of_the_truth_serves_the_whole_group(tracer):
+    runs = []
+
+    def counting(instrumented):
+        runs.append(instrumented)
+        return tracer(instrumented)
+
+    found = score_group(problem(), [response("2"), response("3"), ""], counting)
+    assert [one.verdict for one in found] == [Verdict.OK, Verdict.WRONG, Verdict.UNPARSABLE]
+    assert len(runs) == 1
+
+
+INPUTS = {
+    "1": Verdict.OK,
+    "f(1)": Verdict.OK,
+    "0, 1": Verdict.OK,
+    "x=0, y=1": Verdict.OK,
+    " f( 1 ,0 ) ": Verdict.OK,
+    "f(1) # f(": Verdict.OK,
+    "int('1')": Verdict.OK,
+    "dict(a=1)['a']": Verdict.OK,
+    "y=int(1), x=0": Verdict.OK,
+    "*[0, 1]": Verdict.OK,
+    "f(f(0), -f(0)+1)": Verdict.OK,
+    "2": Verdict.WRONG,
+    "True": Verdict.OK,  # `True + 0` is 1: the program decides, not the look of the input.
+    "1.0": Verdict.WRONG,
+    "f(1) if 0 else 2": Verdict.UNPARSABLE,
+    "f(9) or 2": Verdict.UNPARSABLE,
+    "1) or f(2": Verdict.UNPARSABLE,
+    "f(1)(2)": Verdict.UNPARSABLE,
+    "f (1)": Verdict.OK,
+    "f(1), 2": Verdict.UNPARSABLE,
+    "# f(": Verdict.UNPARSABLE,
+    "": Verdict.EXCEPTION,
+    "g(1)": Verdict.EXCEPTION,
+    "**{'x': 1}": Verdict.UNPARSABLE,
+    "x=1, x=2": Verdict.EXCEPTION,
+    "__debug__=1": Verdict.EXCEPTION,
+    "1, 2, 3": Verdict.EXCEPTION,
+    "'a'": Verdict.EXCEPTION,
+    "type('X',(),{'__eq__':lambda s,o:True,'__add__':lambda s,o:s})()": Verdict.UNPARSABLE,
+    "[0 for _ in iter(int, 1)]": Verdict.TIMEOUT,
+    "__import__('os')._exit(0)": Verdict.NO_RESULT,
+    "0x" + "f" * 5000: Verdict.UNPARSABLE,
+    "-" * 800 + "1": Verdict.UNPARSABLE,
+    "1+" * 900 + "1": Verdict.UNPARSABLE,
+    "[" * 150 + "]" * 150: Verdict.EXCEPTION,
+}
+
+
+@pytest.mark.parametrize("answer", INPUTS, ids=lambda answer: answer[:40])
+def test_an_input_is_one_call_with_plain_arguments(tracer, answer):
+    found = score_input(tracer, answer)
+    assert found.verdict is INPUTS[answer]
+    assert found.final_reward == float(found.verdict is Verdict.OK)
+
+
+LIE = "type('L', (int,), {{'__repr__': lambda s: {!r}}})()"
+FORGED = {
+    "1), {}]#": Verdict.UNPARSABLE,
+    "1,), []]#": Verdict.UNPARSABLE,
+    "1,), {1: 2}]#": Verdict.UNPARSABLE,
+    "), {\"x=type('Y',(int,),{'__add__':lambda s,o:1})(), y\": 1}]#": Verdict.UNPARSABLE,
+    "5": Verdict.WRONG,
+    "1": Verdict.OK,
+}
+
+
+@pytest.mark.parametrize("text", FORGED)
+def test_an_argument_that_lies_about_its_text_enters_only_as_that_text_says(tracer, text):
+    assert score_input(tracer, LIE.format(text)).verdict is FORGED[text]
+
+
+def test_an_input_that_makes_the_program_loop_forever_is_a_timeout(tracer):
+    code = "def f(x):\n    n = 0\n    while x:\n        n += 1\n    return n\n"
+    assert score_input(tracer, "1", code=code, call="f(0)", output="0").verdict is Verdict.TIMEOUT
+    assert score_input(tracer, "[]", code=code, call="f(0)", output="0").verdict is Verdict.OK
+
+
+def test_steps_follow_the_input_committed_to_and_the_end_follows_the_answer(tracer):
+    other = ("z: 5", "w: 6", "return_val: 6")
+    found = score_input(tracer, "1", prints=other, proposed="5")
+    assert (found.verdict, found.final_reward, found.step_rewards) == (Verdict.OK, 1.0, [1.0, 1.0, 1.0])
+    assert found.states == list(other)
+    found = score_input(tracer, "1", prints=RIGHT, proposed="5")
+    assert (found.verdict, found.step_rewards) == (Verdict.OK, [0.0, 0.0, 0.0])
+    found = score_input(tracer, "5", prints=RIGHT, proposed="1")
+    assert (found.verdict, found.final_reward, found.step_rewards) == (Verdict.WRONG, 0.0, [1.0, 1.0, 1.0])
+
+
+def test_a_commitment_that_raises_has_the_states_up_to_there_and_spoils_no_right_answer(tracer):
+    code = "def f(x):\n    z = x\n    w = 2 // x\n    return w\n"
+    found = score_input(tracer, "1", ("z: 0", "w: 2"), proposed="0", code=code)
+    assert (found.verdict, found.states, found.step_rewards) == (Verdict.OK, ["z: 0"], [1.0])
+
+
+def test_an_unreadable_commitment_leaves_nothing_to_judge(tracer):
+    found = score_input(tracer, "1", proposed="1 or 2 nonsense")
+    assert (found.verdict, found.final_reward, found.step_rewards) == (Verdict.UNPARSABLE, 0.0, [])
+
+
+def test_without_a_commitment_the_answer_is_what_the_steps_are_judged_by(tracer):
+    found = score_input(tracer, "1")
+    assert (found.verdict, found.step_rewards) == (Verdict.OK, [1.0, 1.0, 1.0])
+
+
+def test_every_cruxeval_program_scores_its_recorded_output_as_right(tracer):
+    rows = [json.loads(line) for line in CRUXEVAL.read_text(encoding="utf-8").split("\n") if line]
+    verdicts = {
+        row["id"]: score(
+            tracer, response(row["output"], ()), code=row["code"], call=f"f({row['input']})", output=row["output"]
+        ).verdict
+        for row in rows
+    }
+    assert len(verdicts) == 800
+    assert {name: verdict for name, verdict in verdicts.items() if verdict is not Verdict.OK} == {}
