@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
-from transformers import AutoTokenizer
 
 from rl.problems import Problem
 from rl.prompts import prompt
-from rl.tokens import decode, token_span
+from rl.tokens import decode, load_tokenizer, token_span
 from rl.trajectories import Completion, Score, Trajectory
 from rollout.engine import Sampling
 
@@ -37,7 +36,7 @@ class Collector:
     ) -> None:
         self._rollout = rollout
         self._reward = reward
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(model_folder)
+        self.tokenizer: Any = load_tokenizer(model_folder)
         self._deadline_s = deadline_s
         self._texts: dict[int, str] = {}
 

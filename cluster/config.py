@@ -99,6 +99,10 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunSettings":
+        if self.rl.updates > self.rl.groups:
+            raise ValueError(
+                f"rl.updates ({self.rl.updates}) is more than there are rl.groups ({self.rl.groups}) in a batch"
+            )
         if self.rl.max_tokens >= self.rollout.max_length:
             raise ValueError(
                 f"rl.max_tokens ({self.rl.max_tokens}) leaves no room for a prompt in rollout.max_length "

@@ -21,7 +21,7 @@ from ray.util.metrics import Gauge
 from cluster.collection import Collector, Seconds
 from cluster.data import read_split
 from cluster.runs import RunFolder
-from learner.policy import Share
+from learner.policy import MiniBatch, Share
 from learner.settings import PolicySettings
 from rl.advantages import annotate
 from rl.batching import Example, plan
@@ -74,7 +74,7 @@ class ExperienceStream:
             )
         self._version = -1
         self._version_changed = asyncio.Condition()
-        self._batches: dict[int, asyncio.Task[list[list[list[Example]]]]] = {}
+        self._batches: dict[int, asyncio.Task[list[list[MiniBatch]]]] = {}
         self._metrics: dict[int, dict[str, float]] = {}
         self._gauges: dict[str, Gauge] = {}
 
@@ -84,10 +84,8 @@ class ExperienceStream:
             if step + ahead < self._settings.steps and step + ahead not in self._batches:
                 self._batches[step + ahead] = asyncio.create_task(self._produce(step + ahead, ranks))
         self._batches.pop(step - 1, None)
-        shares = await self._batches[step]
-        metrics = self._metrics[step]
-        total = sum(len(example.response_ids) for share in shares for cut in share for example in cut)
-        return Share(shares[rank], total, metrics)
+        mini_batches = await self._batches[step]
+        return Share([by_rank[rank] for by_rank in mini_batches], self._metrics[step])
 
     async def sync(self, path: str, version: int) -> list[Example]:
         """Bring every rollout worker to these weights, and sample a few tokens with them as a proof.
@@ -154,8 +152,8 @@ class ExperienceStream:
             chosen.append(self._problems[order[place]])
         return chosen
 
-    async def _produce(self, step: int, ranks: int) -> list[list[list[Example]]]:
-        """Make the batch for update `step`: shares by rank, each a list of micro-batches."""
+    async def _produce(self, step: int, ranks: int) -> list[list[MiniBatch]]:
+        """Make the batch for update `step`: for each optimizer step the mini-batch of each rank."""
         async with self._version_changed:
             await self._version_changed.wait_for(lambda: self._version >= step - self._settings.max_staleness)
         path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
@@ -165,17 +163,11 @@ class ExperienceStream:
         collected = [trajectory for group, _, _ in groups for trajectory in group]
         counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
         self._metrics[step] = _batch_metrics(collected, counted, [seconds for _, _, seconds in groups], step)
-        examples = [
-            Example(
-                trajectory.prompt_ids,
-                trajectory.completion.token_ids,
-                trajectory.advantages,
-                trajectory.completion.rollout_logprobs,
-            )
-            for trajectory in counted
+        annotated = [group for _, group, _ in groups]
+        return [
+            _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job.token_budget)
+            for begin in range(self._settings.updates)
         ]
-        cuts = plan([example.length for example in examples], ranks, self._job.token_budget)
-        return [[[examples[index] for index in cut] for cut in share] for share in cuts]
 
     async def _group(self, problem: Problem, step: int, path: Path) -> tuple[list[Trajectory], list[Trajectory], Seconds]:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
@@ -202,15 +194,33 @@ class ExperienceStream:
         }
 
 
+def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget: int) -> list[MiniBatch]:
+    """What one optimizer step is taken on, by rank."""
+    examples = [
+        Example(
+            trajectory.prompt_ids,
+            trajectory.completion.token_ids,
+            trajectory.advantages,
+            trajectory.completion.rollout_logprobs,
+        )
+        for group in groups
+        for trajectory in group
+    ]
+    total = sum(len(example.response_ids) for example in examples)
+    cuts = plan([example.length for example in examples], ranks, token_budget)
+    return [MiniBatch([[examples[index] for index in cut] for cut in share], total) for share in cuts]
+
+
 def _batch_metrics(
     collected: Sequence[Trajectory], counted: Sequence[Trajectory], seconds: Sequence[Seconds], step: int
 ) -> dict[str, float]:
     judged = [trajectory for trajectory in collected if not trajectory.score.verdict.is_fault]
     accuracies = [response_accuracy(t.score.final_reward, t.score.step_rewards) for t in judged]
     return {
-        "final_reward": fmean(accuracy["final"] for accuracy in accuracies) if accuracies else float("nan"),
-        "step_accuracy": fmean(accuracy["step"] for accuracy in accuracies) if accuracies else float("nan"),
-        "trace_accuracy": fmean(accuracy["trace"] for accuracy in accuracies) if accuracies else float("nan"),
+        "final_reward": fmean([accuracy["final"] for accuracy in accuracies] or [0.0]),
+        "step_accuracy": fmean([accuracy["step"] for accuracy in accuracies] or [0.0]),
+        "trace_accuracy": fmean([accuracy["trace"] for accuracy in accuracies] or [0.0]),
+        "judged": float(len(judged)),
         "response_length": fmean(len(trajectory.completion.token_ids) for trajectory in collected),
         "unfinished": fmean(not trajectory.completion.finished for trajectory in collected),
         "masked": float(len(collected) - len(counted)),

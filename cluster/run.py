@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 from rich.console import Console
-from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 import learner.launch
@@ -29,6 +28,7 @@ from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
 from rl.problems import Problem
 from rl.prompts import prompt
+from rl.tokens import load_tokenizer
 
 disable_progress_bar()
 
@@ -135,7 +135,7 @@ def _examples(job: Job, split: str) -> list[Example]:
     Raises:
         BadInput: the split has no chains.
     """
-    tokenizer = AutoTokenizer.from_pretrained(job.run.model("base"))
+    tokenizer = load_tokenizer(job.run.model("base"))
     examples = []
     for problem in data.read_split(job.run.split(split)):
         if not problem.chain:

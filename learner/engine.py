@@ -79,10 +79,10 @@ class LearnerEngine:
             total += float(part.detach())
         return total
 
-    def gradient_norm(self) -> float:
-        """Norm of the last step's gradient before clipping; nan where DeepSpeed does not tell (stage 0 in fp32)."""
+    def gradient_norm(self) -> float | None:
+        """Norm of the last step's gradient before clipping; None where DeepSpeed does not tell (stage 0 in fp32)."""
         norm = self._engine.get_global_grad_norm()
-        return float("nan") if norm is None else float(norm)
+        return None if norm is None else float(norm)
 
     @contextmanager
     def full_weights(self) -> Iterator[dict[str, Tensor]]:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from learner import checkpoints
 from learner.engine import LearnerEngine, load_model
@@ -18,6 +17,7 @@ from learner.settings import LearnerSettings, PolicySettings
 from rl.batching import Example, MicroBatch, collate
 from rl.losses import kl_penalty, policy_loss, token_logprobs
 from rl.published_weights import publish
+from rl.tokens import load_tokenizer
 
 
 class WeightMismatch(RuntimeError):
@@ -25,12 +25,19 @@ class WeightMismatch(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """One rank's part of a batch of experience."""
+class MiniBatch:
+    """One rank's part of what a single optimizer step is taken on."""
 
     micro_batches: list[list[Example]]
     total_tokens: int
-    """Response tokens of the whole batch, over all ranks."""
+    """Response tokens of the whole mini-batch, over all ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One rank's part of a batch of experience."""
+
+    mini_batches: list[MiniBatch]
     metrics: dict[str, float]
     """What the stream knows of the batch: rewards, lengths, staleness, seconds."""
 
@@ -70,7 +77,7 @@ def train(job: PolicyJob) -> None:
     model = load_model(job.model_folder, job.learner)
     reference = deepcopy(model).eval() if settings.kl else None
     engine = LearnerEngine(model, job.learner, settings.lr)
-    pad_id = AutoTokenizer.from_pretrained(job.model_folder).pad_token_id
+    pad_id = load_tokenizer(job.model_folder).pad_token_id
     progress = checkpoints.restore(engine)
     step, spent = int(progress.get("step", 0)), float(progress.get("seconds", 0.0))
     _synchronise(engine, job, step, pad_id)
@@ -83,7 +90,7 @@ def train(job: PolicyJob) -> None:
         seconds = engine.from_first_rank(time.monotonic() - started)
         progress_made = max(step / settings.steps, seconds / settings.max_seconds if settings.max_seconds else 0.0)
         lr = learning_rate(settings.lr, step, settings.warmup_steps, progress_made, settings.final_lr)
-        metrics = _update(engine, reference, share, settings, pad_id, lr)
+        metrics = _learn(engine, reference, share, settings, pad_id, lr)
         updated = time.monotonic()
         step += 1
         metrics["sync_mismatch"] = _synchronise(engine, job, step, pad_id)
@@ -102,7 +109,7 @@ def train(job: PolicyJob) -> None:
     _export(engine, job)
 
 
-def _update(
+def _learn(
     engine: LearnerEngine,
     reference: torch.nn.Module | None,
     share: Share,
@@ -110,9 +117,36 @@ def _update(
     pad_id: int,
     lr: float,
 ) -> dict[str, float]:
-    """One optimizer step on a batch of experience; returns metrics over the whole batch."""
+    """The optimizer steps on one batch of experience; returns metrics over the whole batch."""
+    parts = [_update(engine, reference, mini_batch, settings, pad_id, lr) for mini_batch in share.mini_batches]
+    for moved in parts[1:]:
+        # The policy has moved since these were sampled: their difference says nothing about the engines.
+        moved["mismatch"] = 0.0
+    totals = engine.sum_over_ranks({key: sum(part[key] for part in parts) for key in parts[0]})
+    tokens = max(totals["tokens"], 1.0)
+    norm = engine.gradient_norm()
+    return {
+        **({} if norm is None else {"grad_norm": norm}),
+        "loss": totals["loss"] / len(parts),
+        "entropy": totals["entropy"] / tokens,
+        "clip_fraction": totals["clipped"] / tokens,
+        "rollout_mismatch": totals["mismatch"] / max(engine.sum_over_ranks({"first": parts[0]["tokens"]})["first"], 1.0),
+        "kl": totals["kl"] / len(parts),
+        "response_tokens": tokens,
+    }
+
+
+def _update(
+    engine: LearnerEngine,
+    reference: torch.nn.Module | None,
+    mini_batch: MiniBatch,
+    settings: PolicySettings,
+    pad_id: int,
+    lr: float,
+) -> dict[str, float]:
+    """One optimizer step; returns this rank's sums."""
     sums = {"entropy": 0.0, "clipped": 0.0, "mismatch": 0.0, "kl": 0.0, "tokens": 0.0}
-    total = float(max(share.total_tokens, 1))
+    total = float(max(mini_batch.total_tokens, 1))
 
     def loss(logprobs: Tensor, entropies: Tensor, batch: MicroBatch) -> Tensor:
         mask = batch.response_mask.to(logprobs.device)
@@ -134,19 +168,8 @@ def _update(
         sums["kl"] += float(penalty.detach())
         return result.loss + settings.kl * penalty
 
-    batches = [collate(examples, pad_id) for examples in share.micro_batches]
-    part = engine.update(batches, loss, lr, settings.temperature)
-    totals = engine.sum_over_ranks({"loss": part, **sums})
-    tokens = max(totals["tokens"], 1.0)
-    return {
-        "loss": totals["loss"],
-        "grad_norm": engine.gradient_norm(),
-        "entropy": totals["entropy"] / tokens,
-        "clip_fraction": totals["clipped"] / tokens,
-        "rollout_mismatch": totals["mismatch"] / tokens,
-        "kl": totals["kl"],
-        "response_tokens": tokens,
-    }
+    batches = [collate(examples, pad_id) for examples in mini_batch.micro_batches]
+    return {"loss": engine.update(batches, loss, lr, settings.temperature), **sums}
 
 
 @torch.no_grad()
@@ -202,4 +225,4 @@ def _export(engine: LearnerEngine, job: PolicyJob) -> None:
     with engine.full_weights() as weights:
         if engine.rank == 0:
             engine.model.save_pretrained(job.output_folder, state_dict=weights)
-            AutoTokenizer.from_pretrained(job.model_folder).save_pretrained(job.output_folder)
+            load_tokenizer(job.model_folder).save_pretrained(job.output_folder)

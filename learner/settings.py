@@ -8,7 +8,7 @@ from rl.settings import Settings
 
 
 class ScratchModel(Settings):
-    """A small Llama-architecture model made from nothing, with untied embeddings, and its own tokenizer."""
+    """A small Qwen2-architecture model made from nothing, with untied embeddings, and its own tokenizer."""
 
     layers: int = Field(4, ge=1)
     hidden: int = Field(128, ge=32)
@@ -76,6 +76,8 @@ class PolicySettings(Settings):
     """Problems in a batch."""
     group_size: int = Field(8, ge=2)
     """Responses to each problem."""
+    updates: int = Field(1, ge=1)
+    """Optimizer steps on each batch, every one on its own share of the groups; new weights are published after the last."""
     lr: float = Field(2e-4, gt=0)
     warmup_steps: int = Field(5, ge=0)
     final_lr: float = Field(1.0, ge=0, le=1)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from learner import checkpoints
 from learner.engine import LearnerEngine, load_model
@@ -18,6 +17,7 @@ from learner.schedule import learning_rate
 from learner.settings import LearnerSettings, SupervisedSettings
 from rl.batching import Example, MicroBatch, collate, plan
 from rl.losses import supervised_loss
+from rl.tokens import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def train(job: SupervisedJob) -> None:
     """The function that Ray Train runs in each worker."""
     settings = job.settings
     engine = LearnerEngine(load_model(job.model_folder, job.learner), job.learner, settings.lr)
-    pad_id = AutoTokenizer.from_pretrained(job.model_folder).pad_token_id
+    pad_id = load_tokenizer(job.model_folder).pad_token_id
     progress = checkpoints.restore(engine)
     epoch, step = int(progress.get("epoch", 0)), int(progress.get("step", 0))
     best, stale = float(progress.get("best", -1.0)), int(progress.get("stale", 0))
@@ -129,4 +129,4 @@ def _export(engine: LearnerEngine, job: SupervisedJob) -> None:
     with engine.full_weights() as weights:
         if engine.rank == 0:
             engine.model.save_pretrained(job.output_folder, state_dict=weights)
-            AutoTokenizer.from_pretrained(job.model_folder).save_pretrained(job.output_folder)
+            load_tokenizer(job.model_folder).save_pretrained(job.output_folder)

@@ -5,9 +5,22 @@ decoded piece by piece, and a character belongs to the token whose decoding brou
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
+from transformers import PreTrainedTokenizerFast
+
 from rl.responses import Span
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in a Hugging Face folder, exactly as its tokenizer.json says.
+
+    Not `AutoTokenizer`: for some architectures, Qwen2 among them, that puts the family's own way of splitting text in the
+    place of the folder's, and the same text becomes other tokens.
+    """
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
 
 
 class Decoder(Protocol):

@@ -379,24 +379,19 @@ def test_moving_means_stay_centred():
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.0, 0.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.0, 7.3, [0, 2, 4, 6, 8]),
-        (-1.0, 1.0, [-1.0, -0.5, 0.0, 0.5, 1.0]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 7.3, [0, 2, 4, 6, 8]),
+        (-1, 0, [-1, -0.8, -0.6, -0.4, -0.2, 0]),
     ],
 )
 def test_ticks_are_round_and_hold_the_data(low, high, expected):
-    found = ticks(low, high)
-    assert found == pytest.approx(expected)
+    assert ticks(low, high) == pytest.approx(expected)
 
 
 def test_figures_are_written_alike():
     assert [percent(0.4312), percent(1.0)] == ["43.1%", "100.0%"]
     assert [points(0.05), points(-0.0213), points(-0.0001), points(0.0)] == ["+5.0", "−2.1", "0.0", "0.0"]
     assert [signed(1.1), signed(-0.516), signed(-0.001)] == ["+1.10", "−0.52", "0.00"]
-    assert [duration(0.42), duration(20.1), duration(59.7), duration(872)] == [
-        "0.4 s",
-        "20 s",
-        "1 min 00 s",
-        "14 min 32 s",
-    ]
+    assert [duration(0.42), duration(20.1), duration(59.7)] == ["0.4 s", "20 s", "1 min 00 s"]
+    assert duration(872) == "14 min 32 s"

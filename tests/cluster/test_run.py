@@ -6,9 +6,10 @@ import subprocess
 import pytest
 import torch
 from datasets import load_dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from cluster.runs import read_jsonl
+from rl.tokens import load_tokenizer
 
 
 def rows(run, stage):
@@ -90,7 +91,7 @@ def test_splits_are_parquet_and_disjoint(smoke_run):
 
 
 def test_the_trained_model_is_a_hugging_face_folder(smoke_run):
-    tokenizer = AutoTokenizer.from_pretrained(smoke_run.folder / "model")
+    tokenizer = load_tokenizer(smoke_run.folder / "model")
     model = AutoModelForCausalLM.from_pretrained(smoke_run.folder / "model")
     before = AutoModelForCausalLM.from_pretrained(smoke_run.folder / "models" / "sft")
     assert not model.config.tie_word_embeddings

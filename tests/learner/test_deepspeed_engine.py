@@ -73,7 +73,7 @@ def reference(folder):
     return model.state_dict()
 
 
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [0, 2, 3])
 def test_two_ranks_take_the_step_that_one_process_would(tiny_model, tmp_path, stage):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
