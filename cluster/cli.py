@@ -33,9 +33,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C in the block ends the command with one line and status 130."""
+    """Ctrl-C in the block ends the command with one line and status 130, a failed worker with its cause and status 1."""
+    from cluster.collection import PoolUnresponsive
+    from learner.launch import LearnerFailed
+
     try:
         yield
+    except (LearnerFailed, PoolUnresponsive) as error:
+        sys.stderr.write(f"codereason: {error}\ncodereason: the same command goes on from the last checkpoint\n")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
         sys.exit(130)
@@ -121,8 +127,8 @@ def study(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run's folder: runs/NAME.")], as_json: AsJson = False) -> None:
     """Write a run's report.html anew."""
-    if not (folder / "config.yaml").exists():
-        raise BadInput(f"{folder}: no run there (config.yaml is missing)")
+    if not (folder / "config.yaml").exists() and not list(folder.glob("seed-*/config.yaml")):
+        raise BadInput(f"{folder}: no run and no study there (config.yaml is missing)")
     from cluster.report import write_report
 
     path = write_report(folder)

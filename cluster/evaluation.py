@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from cluster.collection import Collector
+from cluster.collection import Collector, PoolUnresponsive
 from cluster.data import Advance
 from cluster.runs import read_jsonl, write_jsonl
 from rl.benchmarks.accuracy import MEASURES, Estimate, estimate, paired_gain, response_accuracy
@@ -89,7 +89,11 @@ def evaluate_weights(
     seed: int,
     advance: Advance,
 ) -> None:
-    """Load a model's weights into the rollout pool, evaluate it, and write the rows to `path`."""
+    """Load a model's weights into the rollout pool, evaluate it, and write the rows to `path`.
+
+    Raises:
+        PoolUnresponsive: a pool did not answer, or nothing could be judged.
+    """
 
     async def job() -> list[dict[str, Any]]:
         answer = rollout.broadcast("update_weights", str(model_folder / "model.safetensors"), 0)
@@ -105,7 +109,10 @@ def evaluate_weights(
             advance=advance,
         )
 
-    write_jsonl(path, asyncio.run(job()))
+    rows = asyncio.run(job())
+    if {row["decoding"] for row in rows} != set(DECODINGS):
+        raise PoolUnresponsive(f"the reward pool could judge no response of {model_folder}; see its replicas' logs")
+    write_jsonl(path, rows)
 
 
 def summarise(path: Path) -> dict[str, dict[str, Any]]:

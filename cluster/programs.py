@@ -126,8 +126,15 @@ def show_anchors(sandbox: Sandbox, source: Source) -> dict[str, Any]:
 
 
 def run_isolated(sandbox: Sandbox, source: Source) -> dict[str, Any]:
-    """What became of one program in the sandbox."""
-    execution: Execution = sandbox.run(Program(source.code, source.call))
+    """What became of one program in the sandbox.
+
+    Raises:
+        BadInput: the program is too long to be sent there.
+    """
+    try:
+        execution: Execution = sandbox.run(Program(source.code, source.call))
+    except ValueError as error:
+        raise BadInput(f"{source.id or 'program'}: {error}") from None
     return {
         **({} if source.id is None else {"id": source.id}),
         "verdict": str(execution.verdict),

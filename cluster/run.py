@@ -32,10 +32,8 @@ from rl.tokens import load_tokenizer
 
 disable_progress_bar()
 
-STAGES = ("data", "sft", "train", "eval")
-"""What `codereason data`, `sft`, `train` and `eval` end with; `run` does all of them and the summary."""
-
 _LOCAL_STAGES = 2
+"""Stages at the start of the plan that need no cluster."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Job:
 
 
 def carry_out(settings: RunSettings, root: Path, console: Console, until: str | None = None) -> RunFolder:
-    """Do a run, or what is left of it, up to a stage of `STAGES` or to its end.
+    """Do a run, or what is left of it, to its end or to where `codereason data`, `sft`, `train` or `eval` stops.
 
     Raises:
         BadInput: the settings do not fit what is on disk or the data.

@@ -35,8 +35,8 @@ def ray_session(settings: RunSettings) -> Iterator[None]:
         logging_level=logging.ERROR,
         runtime_env={"env_vars": environment},
     )
-    serve.start(proxy_location="Disabled")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
     try:
         yield
     finally:

@@ -4,17 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from learner.settings import LearnerSettings
+
+
+class LearnerFailed(RuntimeError):
+    """Training ended with an error in a worker."""
 
 
 def run(function: Callable[[Any], None], job: object, settings: LearnerSettings, storage: Path, name: str) -> None:
     """Run `function(job)` in every worker until it returns; a run of the same name and storage goes on where it stopped.
 
     Raises:
-        ray.train.TrainingFailedError: the workers failed more often than `settings.max_failures` allows.
+        LearnerFailed: the workers failed more often than `settings.max_failures` allows; says which and why.
     """
     trainer = TorchTrainer(
         _Entry(function),
@@ -32,7 +36,19 @@ def run(function: Callable[[Any], None], job: object, settings: LearnerSettings,
             failure_config=FailureConfig(max_failures=settings.max_failures),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise LearnerFailed(_cause(error)) from error
+
+
+def _cause(error: TrainingFailedError) -> str:
+    """The worker and the last line of what it raised."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    for rank, failure in sorted(failures.items()):
+        lines = [line for line in str(failure).splitlines() if line.strip()]
+        return f"learner rank {rank}: {lines[-1] if lines else type(failure).__name__}"
+    return " ".join(str(error).split())
 
 
 class _Entry:

@@ -29,14 +29,15 @@ def estimate(per_problem: Sequence[float]) -> Estimate:
 
 
 def paired_gain(before: Mapping[str, float], after: Mapping[str, float]) -> Estimate:
-    """Mean of after - before over the same problems.
+    """Mean of after - before over the problems that both sides could judge.
 
     Raises:
-        ValueError: the two sides were measured on different problems.
+        ValueError: there is no such problem.
     """
-    if before.keys() != after.keys():
-        raise ValueError(f"not the same problems: {len(before.keys() ^ after.keys())} are on one side only")
-    return estimate([after[problem] - before[problem] for problem in before])
+    both = [problem for problem in before if problem in after]
+    if not both:
+        raise ValueError("the two sides share no problem")
+    return estimate([after[problem] - before[problem] for problem in both])
 
 
 def response_accuracy(final_reward: float, step_rewards: Sequence[float]) -> dict[str, float]:

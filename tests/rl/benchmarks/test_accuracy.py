@@ -20,9 +20,10 @@ def test_pairing_removes_what_both_sides_share():
     assert gain.high - gain.low == pytest.approx(0, abs=1e-9)
 
 
-def test_pairing_needs_the_same_problems():
-    with pytest.raises(ValueError, match="1 are on one side"):
-        paired_gain({"a": 1.0}, {"a": 1.0, "b": 0.0})
+def test_pairing_is_over_what_both_sides_could_judge():
+    assert paired_gain({"a": 0.0, "c": 1.0}, {"a": 1.0, "b": 0.0}).mean == 1.0
+    with pytest.raises(ValueError, match="share no problem"):
+        paired_gain({"a": 1.0}, {"b": 0.0})
 
 
 def test_measures_of_a_response():
