@@ -5,11 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cluster.config import BadInput, load
 from reward.sandbox import Level
@@ -57,12 +56,13 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
     report = None
     if until is None:
         from cluster.report import write_report
+        from cluster.tables import terminal_table
 
         report = write_report(run.path)
     if as_json:
         typer.echo(run.summary.read_text() if until is None else json.dumps({"run": str(run.path), "stage": until}))
     elif report is not None:
-        console.print(summary_table(json.loads(run.summary.read_text())))
+        console.print(terminal_table(json.loads(run.summary.read_text())))
         console.print(f"model   {run.trained_model}\nreport  {report}")
 
 
@@ -107,6 +107,7 @@ def study(
     """The same run with several seeds, and its figures over all of them. Resumes where it stopped."""
     from cluster.report import write_report
     from cluster.study import carry_out_study
+    from cluster.tables import terminal_table
 
     try:
         chosen = [int(seed) for seed in seeds.split(",")]
@@ -120,17 +121,30 @@ def study(
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        console.print(summary_table(summary))
+        console.print(terminal_table(summary))
         console.print(f"report  {report}")
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run's folder: runs/NAME.")], as_json: AsJson = False) -> None:
-    """Write a run's report.html anew."""
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run or a study: runs/NAME.")],
+    curve: Annotated[Path | None, typer.Option("--curve", help="Also write RL's rewards as a picture (SVG).")] = None,
+    tables: Annotated[Path | None, typer.Option("--tables", help="Also write the figures as Markdown.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.html anew."""
+    from cluster.report import reward_curve_svg, write_report
+    from cluster.runs import write_whole
+    from cluster.tables import markdown_tables
+
     if not (folder / "config.yaml").exists() and not list(folder.glob("seed-*/config.yaml")):
         raise BadInput(f"{folder}: no run and no study there (config.yaml is missing)")
-    from cluster.report import write_report
-
+    if tables is not None:
+        if not (folder / "summary.json").exists():
+            raise BadInput(f"{folder}: not finished (summary.json is missing), so it has no figures yet")
+        write_whole(tables, markdown_tables(json.loads((folder / "summary.json").read_text())))
+    if curve is not None:
+        write_whole(curve, reward_curve_svg(folder))
     path = write_report(folder)
     typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
@@ -224,21 +238,6 @@ def _sources(file: Path | None, call: str | None, jsonl: Path | None) -> "list[S
     if jsonl is not None and file is None:
         return read_sources(jsonl)
     raise BadInput("give either a file of Python or --jsonl FILE")
-
-
-def summary_table(summary: dict[str, Any]) -> Table:
-    """A run's figures for the terminal."""
-    table = Table(title=f"{summary['name']}: held-out accuracy in %, with 95 % intervals", title_justify="left")
-    for column in ("model", "decoding", "final answer", "steps", "whole trace"):
-        table.add_column(column)
-    for model in [key for key in ("sft", "sft_longer", "terminal", "rl") if key in summary]:
-        for decoding, figures in summary[model].items():
-            cells = []
-            for measure in ("final", "step", "trace"):
-                low, high = figures[f"{measure}_accuracy_interval"]
-                cells.append(f"{figures[f'{measure}_accuracy']:.1%}  [{low:.1%}, {high:.1%}]".replace("%", ""))
-            table.add_row(model, decoding, *cells)
-    return table
 
 
 def main() -> None:

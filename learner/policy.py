@@ -82,7 +82,7 @@ def train(job: PolicyJob) -> None:
     step, spent = int(progress.get("step", 0)), float(progress.get("seconds", 0.0))
     _synchronise(engine, job, step, pad_id)
     started = time.monotonic() - spent
-    finished = step >= settings.steps
+    finished = bool(progress.get("finished", False))
     while not finished:
         began = time.monotonic()
         share = job.experience.batch(step, engine.rank, engine.ranks)
@@ -105,7 +105,8 @@ def train(job: PolicyJob) -> None:
             }
             job.experience.log({"step": step, "lr": lr, **share.metrics, **metrics, **timing})
         if finished or step % settings.checkpoint_every == 0:
-            checkpoints.commit(engine, {"step": step, "seconds": seconds}, {"step": float(step)})
+            state = {"step": step, "seconds": seconds, "finished": finished}
+            checkpoints.commit(engine, state, {"step": float(step)})
     _export(engine, job)
 
 

@@ -48,7 +48,7 @@ def train(job: SupervisedJob) -> None:
     spent = float(progress.get("seconds", 0.0))
     steps_per_epoch = math.ceil(len(job.training) / settings.batch_size)
     started = time.monotonic() - spent
-    finished = False
+    finished = bool(progress.get("finished", False))
     while not finished:
         losses = 0.0
         for batch in _epoch(job, epoch):
@@ -76,7 +76,7 @@ def train(job: SupervisedJob) -> None:
             _export(engine, job)
         if engine.rank == 0:
             job.log(row)
-        progress = {"epoch": epoch, "step": step, "best": best, "stale": stale, "seconds": seconds}
+        progress = {"epoch": epoch, "step": step, "best": best, "stale": stale, "seconds": seconds, "finished": finished}
         checkpoints.commit(engine, progress, {"validation_accuracy": accuracy})
 
 
