@@ -72,7 +72,8 @@ def train(job: SupervisedJob) -> None:
         seconds = engine.from_first_rank(time.monotonic() - started)
         metrics = engine.sum_over_ranks({"loss": losses / steps_per_epoch})
         row = {"epoch": epoch, "step": step, "validation_accuracy": accuracy, "seconds": seconds, "lr": lr, **metrics}
-        if improved or not Path(job.output_folder, "config.json").exists():
+        # One rank decides: exporting is collective under ZeRO-3, and the others might look while the first one writes.
+        if engine.from_first_rank(improved or not Path(job.output_folder, "config.json").exists()):
             _export(engine, job)
         if engine.rank == 0:
             job.log(row)
