@@ -119,8 +119,9 @@ CHARTS = (
         x="epoch",
     ),
     Chart(
-        "SFT: final-answer accuracy on validation problems",
+        "SFT: chains of validation problems reproduced whole",
         (("sft", "validation_accuracy", "SFT"), ("sft_longer", "validation_accuracy", "longer SFT")),
+        "Every token of the chain is the likeliest after the right ones before it.",
         across="epoch",
         x="epoch",
         percent=True,

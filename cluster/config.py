@@ -59,7 +59,7 @@ class DataSettings(Settings):
     rl: SplitSettings
     heldout: SplitSettings
     heldout_seed: int = 20_260_511
-    """Draws the held-out split and nothing else."""
+    """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
 
 
 class EvaluationSettings(Settings):

@@ -92,10 +92,6 @@ class LearnerEngine:
         with self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded)):
             yield {name: parameter.detach().cpu() for name, parameter in parameters.items()}
 
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Put whole weights into the model; only where ZeRO keeps them whole (stages 0 to 2)."""
-        self.model.load_state_dict(dict(weights))
-
     def save(self, folder: str, progress: dict[str, Any]) -> None:
         """Write this rank's share of the training state, and how far training has come."""
         self._engine.save_checkpoint(folder, tag=_TAG, client_state={"progress": progress})

@@ -51,7 +51,7 @@ class SupervisedSettings(Settings):
     """Instruction tuning on checked chains."""
 
     epochs: int = Field(10, ge=1)
-    """At most; training stops earlier when validation accuracy has stopped improving."""
+    """At most; training stops earlier when the share of validation chains reproduced whole has stopped improving."""
     batch_size: int = Field(32, ge=1)
     lr: float = Field(2e-3, gt=0)
     warmup_steps: int = Field(50, ge=0)

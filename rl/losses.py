@@ -19,7 +19,6 @@ class PolicyLoss:
     """Tokens whose ratio was clipped, sum."""
     mismatch: Tensor
     """|log-probability of the learner - of the engine|, sum."""
-    largest_mismatch: Tensor
 
 
 def token_logprobs(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -76,7 +75,6 @@ def policy_loss(
         loss=-(surrogate * response_mask).sum() / total_tokens,
         clipped=clipped,
         mismatch=mismatch.sum(),
-        largest_mismatch=mismatch.max(),
     )
 
 

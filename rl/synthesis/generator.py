@@ -169,7 +169,8 @@ def generate(seed: int, index: int, grammar: Grammar) -> tuple[str, str]:
 
 
 def _result(draft: _Draft) -> str:
-    """What to return: what the last statements made, as a list, so that the answer depends on the whole trace."""
+    """What to return: what the last statements made, two values in one list where there are two, so that no single
+    statement gives the answer."""
     last = dict.fromkeys(step.name for step in reversed(draft.steps))
     ints = [name for name in last if name in draft.names(int)]
     lists = [name for name in (*last, *draft.names(list)) if name in draft.names(list)]
