@@ -3,11 +3,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 
 # `make demo ACCELERATOR=cuda` on a machine with a GPU.
 ACCELERATOR ?= cpu
 REQUIREMENTS := requirements/$(ACCELERATOR).txt
+READY := $(VENV)/.ready-$(ACCELERATOR)
 
 # Where PyTorch keeps its CPU builds; asked only if pip's own configuration does not know the pinned one.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu

@@ -33,13 +33,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Ctrl-C in the block ends the command with one line and status 130, a failed worker with its cause and status 1."""
-    from cluster.collection import PoolUnresponsive
+    from ray.exceptions import RayError
+
+    from cluster.collection import PoolUnresponsive, StaleEngine
+    from cluster.session import PoolNotStarted
     from learner.launch import LearnerFailed
 
     try:
         yield
-    except (LearnerFailed, PoolUnresponsive) as error:
-        sys.stderr.write(f"codereason: {error}\ncodereason: the same command goes on from the last checkpoint\n")
+    except (LearnerFailed, PoolUnresponsive, StaleEngine, PoolNotStarted, RayError) as error:
+        cause = " ".join(str(error).split())
+        sys.stderr.write(f"codereason: {cause}\ncodereason: the same command goes on from the last checkpoint\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
@@ -113,6 +117,8 @@ def study(
         chosen = [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise BadInput(f"--seeds {seeds}: must be whole numbers separated by commas") from None
+    if len(set(chosen)) != len(chosen):
+        raise BadInput(f"--seeds {seeds}: the same seed twice")
     console = Console(stderr=as_json)
     with interruptible():
         folder = carry_out_study(load(config, overrides or []), chosen, runs, console)
@@ -139,6 +145,9 @@ def report(
 
     if not (folder / "config.yaml").exists() and not list(folder.glob("seed-*/config.yaml")):
         raise BadInput(f"{folder}: no run and no study there (config.yaml is missing)")
+    for target in (curve, tables):
+        if target is not None and not target.resolve().parent.is_dir():
+            raise BadInput(f"{target}: no such folder")
     if tables is not None:
         if not (folder / "summary.json").exists():
             raise BadInput(f"{folder}: not finished (summary.json is missing), so it has no figures yet")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from rl.problems import Problem
@@ -18,6 +19,10 @@ _SCORE_TRIES = 3
 
 class PoolUnresponsive(RuntimeError):
     """A pool did not answer before the deadline."""
+
+
+class StaleEngine(RuntimeError):
+    """A rollout worker answered with weights other than the ones it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,21 @@ class Collector:
         call = self._rollout.generate.remote(prompt_ids, sampling)
         completions: list[Completion] = await self._answer(call, "rollout", f"a group of {sampling.samples} responses")
         return completions
+
+    async def load(self, path: str, version: int) -> None:
+        """Bring every rollout worker to the weights at `path`, under the label `version`.
+
+        Raises:
+            PoolUnresponsive: a worker did not take them before the deadline.
+        """
+        answer = self._rollout.broadcast("update_weights", path, version)
+        try:
+            await asyncio.wait_for(answer.results_async(), self._deadline_s)
+        except TimeoutError:
+            raise PoolUnresponsive(
+                f"the rollout pool did not load policy version {version} from {path} within {self._deadline_s:.0f} s; see "
+                "the rollout replicas' logs in Ray's dashboard (Serve)"
+            ) from None
 
     async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
         """Sample a group of responses to a problem and score it.
@@ -97,6 +117,8 @@ class Collector:
     async def _answer(self, call: Any, pool: str, what: str) -> Any:
         try:
             return await asyncio.wait_for(_awaited(call), self._deadline_s)
+        except RayActorError as error:
+            raise PoolUnresponsive(f"a {pool} replica died while it made {what}: {' '.join(str(error).split())}") from None
         except TimeoutError:
             raise PoolUnresponsive(
                 f"the {pool} pool did not return {what} within {self._deadline_s:.0f} s; see the {pool} replicas' logs "

@@ -69,6 +69,8 @@ class EvaluationSettings(Settings):
     """Responses to each problem at temperature 1, beside one greedy one."""
     in_flight: int = Field(64, ge=1)
     """Problems asked at a time."""
+    seed: int = 77
+    """Draws the sampled responses, the same for every model."""
 
 
 class ClusterSettings(Settings):
@@ -83,7 +85,7 @@ class ClusterSettings(Settings):
 class RunSettings(Settings):
     """Everything that decides a run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 1
     model: ScratchModel = ScratchModel()
     data: DataSettings
@@ -99,6 +101,9 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunSettings":
+        for name in ("sft", "validation"):
+            if not getattr(self.data, name).chains:
+                raise ValueError(f"data.{name}.chains must be true: SFT learns from chains")
         if self.rl.updates > self.rl.groups:
             raise ValueError(
                 f"rl.updates ({self.rl.updates}) is more than there are rl.groups ({self.rl.groups}) in a batch"

@@ -19,8 +19,9 @@ from datasets import Dataset, disable_progress_bars, load_dataset
 
 from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.runs import RunFolder, write_jsonl, write_whole
-from reward.sandbox import Sandbox
-from reward.settings import sandbox_limits
+from cluster.user_rows import read_rows, text
+from reward.sandbox import Sandbox, SandboxUnavailable
+from reward.settings import RewardSettings, sandbox_limits
 from reward.tracing import Trace, agrees_with, trace
 from rl.anchors import ProgramError, instrument
 from rl.answers import UnreadableAnswer, literal, same
@@ -78,8 +79,7 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
     funnel: dict[str, dict[str, int]] = {}
     rejected: list[dict[str, str]] = []
     with ExitStack() as opened:
-        limits, mode = sandbox_limits(settings.reward), settings.reward.mode
-        sandboxes = [opened.enter_context(Sandbox(limits, mode)) for _ in range(os.cpu_count() or 1)]
+        sandboxes = [opened.enter_context(_sandbox(settings.reward)) for _ in range(os.cpu_count() or 1)]
         for name in SPLITS:
             split: SplitSettings = getattr(settings.data, name)
             seed = settings.data.heldout_seed if name == "heldout" else settings.seed
@@ -95,6 +95,13 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
             funnel[name] = {"kept": len(problems), **reasons}
     write_jsonl(run.path / "data" / "rejected.jsonl", rejected)
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
+
+
+def _sandbox(settings: RewardSettings) -> Sandbox:
+    try:
+        return Sandbox(sandbox_limits(settings), settings.mode)
+    except SandboxUnavailable as error:
+        raise BadInput(f"reward.mode: {error}") from None
 
 
 def write_split(path: Path, problems: list[Problem]) -> None:
@@ -240,23 +247,9 @@ def read_programs(path: Path) -> list[Candidate]:
     Raises:
         BadInput: the file or a row is not that; the message names the row.
     """
-    try:
-        lines = path.read_text().split("\n")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: {error}") from None
     candidates: dict[str, Candidate] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            code, arguments, output = (row[key] for key in ("code", "input", "output"))
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise BadInput(f"{path}:{number}: must be a JSON object with code, input and output") from None
-        if not all(isinstance(value, str) for value in (code, arguments, output)):
-            raise BadInput(f"{path}:{number}: code, input and output must be strings")
+    for number, row in read_rows(path):
+        code, arguments, output = (text(path, number, row, field) for field in ("code", "input", "output"))
         name = str(row.get("id", f"{path.stem}-{number}"))
         if name in candidates:
             raise BadInput(f"{path}:{number}: id {name} is another row's already")

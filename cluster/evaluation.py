@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from cluster.collection import Collector, PoolUnresponsive
+from cluster.collection import Collector, PoolUnresponsive, StaleEngine
 from cluster.data import Advance
 from cluster.runs import read_jsonl, write_jsonl
 from rl.benchmarks.accuracy import MEASURES, Estimate, estimate, paired_gain, response_accuracy
@@ -19,6 +19,9 @@ from rl.trajectories import Trajectory
 from rollout.engine import Sampling
 
 DECODINGS = ("greedy", "sampled")
+
+EVALUATED = 1_000_000_000
+"""The version that a model bears while it is evaluated: no policy in training ever does."""
 
 
 async def evaluate(
@@ -50,6 +53,11 @@ async def evaluate(
         )
         async with room:
             group, _ = await collector.collect(problem, sampling)
+        versions = {version for trajectory in group for version in trajectory.completion.policy_versions}
+        if not versions <= {EVALUATED}:
+            raise StaleEngine(
+                f"a rollout worker was replaced while a model was evaluated and answered as version {versions}"
+            )
         advance(1)
         judged = [trajectory for trajectory in group if not trajectory.score.verdict.is_fault]
         return _row(problem, decoding, judged) if judged else None
@@ -93,12 +101,12 @@ def evaluate_weights(
 
     Raises:
         PoolUnresponsive: a pool did not answer, or nothing could be judged.
+        StaleEngine: a rollout worker answered with other weights.
     """
 
     async def job() -> list[dict[str, Any]]:
-        answer = rollout.broadcast("update_weights", str(model_folder / "model.safetensors"), 0)
-        await asyncio.wait_for(answer.results_async(), 300)
         collector = Collector(rollout, reward, str(model_folder))
+        await collector.load(str(model_folder / "model.safetensors"), EVALUATED)
         return await evaluate(
             problems,
             collector,

@@ -18,7 +18,7 @@ import ray
 from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Gauge
 
-from cluster.collection import Collector, Seconds
+from cluster.collection import Collector, Seconds, StaleEngine
 from cluster.data import read_split
 from cluster.runs import RunFolder
 from learner.policy import MiniBatch, Share
@@ -33,10 +33,6 @@ from rollout.engine import Sampling
 
 _PROBES = 4
 _PROBE_TOKENS = 24
-
-
-class StaleEngine(RuntimeError):
-    """A rollout worker answered with weights other than the ones it was just given."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,8 @@ class ExperienceStream:
         self._job = job
         self._settings = job.settings
         self._run = RunFolder(job.run_folder)
-        self._collector = Collector(job.rollout, job.reward, job.model_folder)
+        # A replica has `sync_deadline_s` for an update, and Serve some time to replace one that misses it.
+        self._collector = Collector(job.rollout, job.reward, job.model_folder, deadline_s=job.sync_deadline_s + 240)
         room = job.max_length - job.settings.max_tokens
         self._problems = [
             problem for problem in read_split(self._run.split("rl")) if len(self._collector.prompt_ids(problem)) <= room
@@ -73,6 +70,7 @@ class ExperienceStream:
                 f"rollout.max_length, fewer than rl.groups ({job.settings.groups})"
             )
         self._version = -1
+        self._stopped = ""
         self._version_changed = asyncio.Condition()
         self._batches: dict[int, asyncio.Task[list[list[MiniBatch]]]] = {}
         self._metrics: dict[int, dict[str, float]] = {}
@@ -97,8 +95,7 @@ class ExperienceStream:
             for task in self._batches.values():
                 task.cancel()
             self._batches.clear()
-        answer = self._job.rollout.broadcast("update_weights", path, version)
-        await asyncio.wait_for(answer.results_async(), self._job.sync_deadline_s + 30)
+        await self._collector.load(path, version)
         self._version = version
         async with self._version_changed:
             self._version_changed.notify_all()
@@ -111,6 +108,14 @@ class ExperienceStream:
             if name not in self._gauges:
                 self._gauges[name] = Gauge(f"codereason_{name}", description=name, tag_keys=("run", "stage"))
             self._gauges[name].set(value, {"run": self._run.path.name, "stage": self._job.stage})
+
+    async def stop(self, reason: str) -> None:
+        """Take note that the run must not go on, and why."""
+        self._stopped = reason
+
+    async def stopped(self) -> str:
+        """Why the run must not go on; empty if it may."""
+        return self._stopped
 
     async def _probe(self, version: int) -> list[Example]:
         prompts = [self._collector.prompt_ids(problem) for problem in self._problems[:_PROBES]]
@@ -173,7 +178,9 @@ class ExperienceStream:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
         group, seconds = await self._collector.collect(problem, sampling)
         options = {"lam": self._settings.lam} if self._settings.algorithm == "bilevel" else {}
-        annotated = annotate(group, self._settings.algorithm, **options)
+        oldest = step - self._settings.max_staleness
+        fresh = [trajectory for trajectory in group if min(trajectory.completion.policy_versions, default=oldest) >= oldest]
+        annotated = annotate(fresh, self._settings.algorithm, **options)
         with path.open("a") as file:
             file.writelines(json.dumps(self._row(problem, trajectory)) + "\n" for trajectory in group)
         return group, annotated, seconds
@@ -250,3 +257,7 @@ class StreamClient:
     def log(self, metrics: dict[str, Any]) -> None:
         """See `ExperienceStream.log`."""
         ray.get(self.actor.log.remote(metrics), timeout=self.deadline_s)
+
+    def stop(self, reason: str) -> None:
+        """See `ExperienceStream.stop`."""
+        ray.get(self.actor.stop.remote(reason), timeout=self.deadline_s)

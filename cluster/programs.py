@@ -1,7 +1,6 @@
 """Commands on single programs and on files of them: show anchors, run in the sandbox, score responses."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from cluster.config import BadInput
 from cluster.data import same_value_text
 from cluster.runs import write_jsonl
+from cluster.user_rows import LONGEST, read_rows, read_text, text
 from reward.sandbox import Execution, Level, Limits, Program, Sandbox, SandboxUnavailable
 from reward.scoring import score_group
 from reward.tracing import trace
@@ -44,10 +44,10 @@ def read_source(path: Path, call: str | None) -> Source:
     Raises:
         BadInput: the file cannot be read.
     """
-    try:
-        return Source(None, path.read_text(), call)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from None
+    code = read_text(path)
+    if len(code) > LONGEST:
+        raise BadInput(f"{path}: longer than {LONGEST} characters")
+    return Source(None, code, call)
 
 
 def read_sources(path: Path) -> list[Source]:
@@ -57,51 +57,28 @@ def read_sources(path: Path) -> list[Source]:
         BadInput: names the first row that is not that.
     """
     return [
-        Source(str(row.get("id", number)), _text(path, number, row, "code"), _call(path, number, row))
+        Source(str(row.get("id", number)), text(path, number, row, "code"), _call(path, number, row))
         for number, row in read_rows(path)
     ]
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a user's JSONL file with their line numbers.
-
-    Raises:
-        BadInput: the file cannot be read, or a line is not a JSON object.
-    """
-    try:
-        lines = path.read_text().split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error}") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}:{number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise BadInput(f"{path}:{number}: must be a JSON object")
-        yield number, row
-
-
-def _text(path: Path, number: int, row: Mapping[str, Any], field: str) -> str:
-    value = row.get(field)
-    if not isinstance(value, str):
-        raise BadInput(f"{path}:{number}: {field} must be a string")
-    return value
-
-
 def _call(path: Path, number: int, row: Mapping[str, Any]) -> str | None:
     if row.get("call") is not None:
-        return _text(path, number, row, "call")
-    return f"f({_text(path, number, row, 'input')})" if "input" in row else None
+        return text(path, number, row, "call")
+    return f"f({text(path, number, row, 'input')})" if "input" in row else None
 
 
 def show_anchors(sandbox: Sandbox, source: Source) -> dict[str, Any]:
-    """A program with its anchors, its states and its output; a program that does not parse keeps its text."""
+    """A program with its anchors, its states and its output; a row whose program does not parse keeps its text.
+
+    Raises:
+        BadInput: a file, not a row, that does not parse, or a call that is none.
+    """
     try:
         instrumented = instrument(source.code, source.call)
     except ProgramError as error:
+        if source.id is None:
+            raise BadInput(str(error)) from None
         return {
             **({} if source.id is None else {"id": source.id}),
             "code": source.code,
@@ -126,15 +103,8 @@ def show_anchors(sandbox: Sandbox, source: Source) -> dict[str, Any]:
 
 
 def run_isolated(sandbox: Sandbox, source: Source) -> dict[str, Any]:
-    """What became of one program in the sandbox.
-
-    Raises:
-        BadInput: the program is too long to be sent there.
-    """
-    try:
-        execution: Execution = sandbox.run(Program(source.code, source.call))
-    except ValueError as error:
-        raise BadInput(f"{source.id or 'program'}: {error}") from None
+    """What became of one program in the sandbox."""
+    execution: Execution = sandbox.run(Program(source.code, source.call))
     return {
         **({} if source.id is None else {"id": source.id}),
         "verdict": str(execution.verdict),
@@ -159,7 +129,7 @@ def score_file(sandbox: Sandbox, path: Path, out: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for number, row in read_rows(path):
         problem = _problem(sandbox, path, number, row)
-        response = _text(path, number, row, "response")
+        response = text(path, number, row, "response")
         (score,) = score_group(problem, [response], lambda instrumented: trace(sandbox, instrumented))
         counts[str(score.verdict)] = counts.get(str(score.verdict), 0) + 1
         scored.append(
@@ -182,7 +152,7 @@ def _problem(sandbox: Sandbox, path: Path, number: int, row: Mapping[str, Any]) 
     task = row.get("task", "output")
     if task not in list(Task):
         raise BadInput(f"{path}:{number}: task must be output or input, not {task!r}")
-    code, output = _text(path, number, row, "code"), _text(path, number, row, "output")
+    code, output = text(path, number, row, "code"), text(path, number, row, "output")
     call = _call(path, number, row)
     if call is None:
         raise BadInput(f"{path}:{number}: input is missing")

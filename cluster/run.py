@@ -17,12 +17,12 @@ import learner.launch
 import learner.policy
 import learner.supervised
 from cluster import data
-from cluster.config import BadInput, RunSettings
+from cluster.config import RunSettings
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.progress import counting, following
 from cluster.runs import RunFolder, write_whole
-from cluster.session import Pools, ray_session
+from cluster.session import Pools, beside_the_driver, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
@@ -52,7 +52,11 @@ class Job:
             self.console.print(f"[dim]{name:<18} done before ({finished[name]:.0f} s)[/dim]")
             return
         began = time.monotonic()
-        work()
+        try:
+            work()
+        except BaseException:
+            self.run.interrupt_stage(name, time.monotonic() - began)
+            raise
         self.run.finish_stage(name, time.monotonic() - began)
 
 
@@ -67,17 +71,18 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
     plan = _plan(job, weights, until)
-    try:
+    with run.locked():
         for name, work in plan[:_LOCAL_STAGES]:
             job.stage(name, work)
         if any(name not in run.finished_stages() for name, _ in plan):
-            with ray_session(settings):
-                for name, work in plan[_LOCAL_STAGES:]:
-                    job.stage(name, work)
-    finally:
-        shutil.rmtree(weights, ignore_errors=True)
-    if until is None:
-        write_summary(settings, run)
+            try:
+                with ray_session(settings):
+                    for name, work in plan[_LOCAL_STAGES:]:
+                        job.stage(name, work)
+            finally:
+                shutil.rmtree(weights, ignore_errors=True)
+        if until is None:
+            write_summary(settings, run)
     return run
 
 
@@ -96,7 +101,7 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
         plan.append((control, partial(_control, job, control, weights)))
         plan.append((f"{control}_evaluation", partial(_evaluate, job, control)))
     if until == "data":
-        return plan[:_LOCAL_STAGES]
+        return plan[:1]
     if until == "sft":
         return plan[: _LOCAL_STAGES + 1]
     if until == "train":
@@ -128,16 +133,10 @@ def _base_model(job: Job) -> None:
 
 
 def _examples(job: Job, split: str) -> list[Example]:
-    """A split's prompts and chains as tokens.
-
-    Raises:
-        BadInput: the split has no chains.
-    """
+    """A split's prompts and chains as tokens."""
     tokenizer = load_tokenizer(job.run.model("base"))
     examples = []
     for problem in data.read_split(job.run.split(split)):
-        if not problem.chain:
-            raise BadInput(f"data.{split}.chains: must be true, SFT learns from chains")
         prompt_ids = [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
         response_ids = [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]
         examples.append(Example(prompt_ids, response_ids, [0.0] * len(response_ids), [0.0] * len(response_ids)))
@@ -146,7 +145,8 @@ def _examples(job: Job, split: str) -> list[Example]:
 
 def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
     run = job.run
-    log: Any = ray.remote(num_cpus=0)(MetricsLog).remote(run, stage)
+    metrics_log: Any = ray.remote(MetricsLog)
+    log = metrics_log.options(num_cpus=0, scheduling_strategy=beside_the_driver()).remote(run, stage)
     supervised = learner.supervised.SupervisedJob(
         model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),
@@ -184,7 +184,7 @@ def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> No
     rollout, reward = job.pools.start()
     run = job.run
     actor: Any = ray.remote(ExperienceStream)
-    stream = actor.options(num_cpus=0, max_concurrency=1000).remote(
+    stream = actor.options(num_cpus=0, max_concurrency=1000, scheduling_strategy=beside_the_driver()).remote(
         StreamJob(
             run_folder=run.path,
             stage=stage,
@@ -215,6 +215,9 @@ def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> No
         note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
         work=lambda: learner.launch.run(learner.policy.train, policy, job.settings.learner, run.checkpoints, stage),
     )
+    stopped: str = ray.get(stream.stopped.remote(), timeout=60)
+    if stopped:
+        raise learner.launch.LearnerFailed(stopped)
     ray.kill(stream)
 
 
@@ -232,7 +235,7 @@ def _evaluate(job: Job, stage: str) -> None:
             max_tokens=job.settings.rl.max_tokens,
             in_flight=job.settings.evaluation.in_flight,
             # The same draws for every model, whatever seed it was trained with.
-            seed=job.settings.data.heldout_seed,
+            seed=job.settings.evaluation.seed,
             advance=advance,
         )
 
@@ -240,9 +243,17 @@ def _evaluate(job: Job, stage: str) -> None:
 def write_summary(settings: RunSettings, run: RunFolder) -> None:
     """Put the run's figures into `summary.json`."""
     measured = ["sft", "rl", *settings.controls]
-    summary: dict[str, Any] = {"name": settings.name, "seeds": [settings.seed]}
+    summary: dict[str, Any] = {"name": settings.name, "seeds": [settings.seed], "algorithm": settings.rl.algorithm}
     for stage in measured:
         summary[stage] = summarise(run.evaluation(stage))
     summary["gains"] = {stage: gains(run.evaluation("sft"), run.evaluation(stage)) for stage in measured[1:]}
     summary["wall_seconds"] = run.finished_stages()
+    summary["sft_stopped_by"] = _why_sft_stopped(settings, run)
     write_whole(run.summary, json.dumps(summary, indent=2))
+
+
+def _why_sft_stopped(settings: RunSettings, run: RunFolder) -> str:
+    """Whether SFT ended because it had stopped improving, or at its limit."""
+    accuracies = [row["validation_accuracy"] for row in run.rows("sft")]
+    stale = len(accuracies) - 1 - max(range(len(accuracies)), key=lambda index: (accuracies[index], -index))
+    return "patience" if stale >= settings.sft.patience else "epochs"

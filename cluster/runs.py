@@ -1,8 +1,10 @@
 """A run on disk: `runs/NAME/`, what is in it, and which stages are done."""
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.trained_model = path / "model"
         self._stages = path / "stages.json"
+        self._tries = path / "interrupted.json"
         self._last_step: dict[str, int] = {}
 
     def split(self, name: str) -> Path:
@@ -60,13 +63,36 @@ class RunFolder:
             )
         write_whole(config, resolved)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out of this run for the length of the block.
+
+        Raises:
+            BadInput: another process is at it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadInput(f"{self.path}: this run is being carried out by another process") from None
+            yield
+
     def finished_stages(self) -> dict[str, float]:
         """Wall seconds of each finished stage, in order."""
         return json.loads(self._stages.read_text()) if self._stages.exists() else {}
 
     def finish_stage(self, name: str, seconds: float) -> None:
-        """Note that a stage is done and need not run again."""
+        """Note that a stage is done and need not run again; seconds of its interrupted tries count."""
+        seconds += self._interrupted().get(name, 0.0)
         write_whole(self._stages, json.dumps({**self.finished_stages(), name: seconds}, indent=2))
+
+    def interrupt_stage(self, name: str, seconds: float) -> None:
+        """Note how long a try of a stage took that did not finish."""
+        before = self._interrupted()
+        write_whole(self._tries, json.dumps({**before, name: before.get(name, 0.0) + seconds}, indent=2))
+
+    def _interrupted(self) -> dict[str, float]:
+        return json.loads(self._tries.read_text()) if self._tries.exists() else {}
 
     def rows(self, stage: str) -> list[dict[str, Any]]:
         """The stage's metrics so far."""

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import reward.deployment
 import rollout.deployment
@@ -26,25 +27,38 @@ def worker_environment() -> dict[str, str]:
 @contextmanager
 def ray_session(settings: RunSettings) -> Iterator[None]:
     """Connect to Ray for the length of the block; what the run started on it is gone afterwards."""
-    environment = worker_environment()
-    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
     ray.init(
         address=settings.cluster.address,
         include_dashboard=settings.cluster.dashboard if settings.cluster.address is None else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": environment},
+        runtime_env={"env_vars": worker_environment()},
     )
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
     try:
-        yield
-    finally:
-        # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
-        for name in serve.status().applications:
-            if name in (rollout.deployment.NAME, reward.deployment.NAME):
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+        try:
+            yield
+        finally:
+            # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
+            for name in set(application_names(settings)) & set(serve.status().applications):
                 serve.delete(name)
+    finally:
         ray.shutdown()
+
+
+def application_names(settings: RunSettings) -> tuple[str, str]:
+    """Serve applications of a run's rollout and reward pools; they bear its name, since a cluster may hold several runs."""
+    return f"{settings.name}-rollout", f"{settings.name}-reward"
+
+
+def beside_the_driver() -> NodeAffinitySchedulingStrategy:
+    """Places an actor on this host, where the run's folder is."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+class PoolNotStarted(RuntimeError):
+    """Serve could not bring up a pool; the message holds its reason."""
 
 
 class Pools:
@@ -54,19 +68,27 @@ class Pools:
         self._settings = settings
         self._base_model = base_model
         self._weights_folder = weights_folder
-        self._rollout: DeploymentHandle[Any] | None = None
-        self._reward: DeploymentHandle[Any] | None = None
+        self._handles: tuple[DeploymentHandle[Any], DeploymentHandle[Any]] | None = None
 
     def start(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
-        """Handles of the rollout and the reward pool, healthy."""
-        if self._rollout is None or self._reward is None:
-            environment = worker_environment()
-            self._reward = reward.deployment.deploy(self._settings.reward, environment)
-            self._rollout = rollout.deployment.deploy(
-                str(self._base_model),
-                str(self._weights_folder),
-                self._settings.rollout,
-                self._settings.seed,
-                environment,
-            )
-        return self._rollout, self._reward
+        """Handles of the rollout and the reward pool, healthy.
+
+        Raises:
+            PoolNotStarted: one did not become healthy.
+        """
+        if self._handles is None:
+            try:
+                self._handles = self._deploy()
+            except RuntimeError as error:
+                raise PoolNotStarted(f"a pool did not become healthy: {error}") from error
+        return self._handles
+
+    def _deploy(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
+        settings, environment = self._settings, worker_environment()
+        rollout_name, reward_name = application_names(settings)
+        reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
+        base, weights = str(self._base_model), str(self._weights_folder)
+        return (
+            rollout.deployment.deploy(rollout_name, base, weights, settings.rollout, settings.seed, environment),
+            reward_pool,
+        )

@@ -38,7 +38,7 @@ def summarise_study(settings: RunSettings, seeds: Sequence[int], folder: Path) -
     runs = {seed: RunFolder(folder / f"seed-{seed}") for seed in seeds}
     per_seed = {str(seed): json.loads(run.summary.read_text()) for seed, run in runs.items()}
     models = ["sft", "rl", *settings.controls]
-    summary: dict[str, Any] = {"name": settings.name, "seeds": list(seeds)}
+    summary: dict[str, Any] = {"name": settings.name, "seeds": list(seeds), "algorithm": settings.rl.algorithm}
     means = {
         (model, decoding, measure): _mean_over_seeds([run.evaluation(model) for run in runs.values()], decoding, measure)
         for model in models

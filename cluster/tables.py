@@ -10,13 +10,17 @@ _MODELS = {
     "sft": "SFT",
     "sft_longer": "SFT, RL's wall time longer",
     "terminal": "GRPO, terminal reward",
-    "rl": "Bi-Level GRPO",
 }
+_ALGORITHMS = {"bilevel": "Bi-Level GRPO", "step": "Step-GRPO", "terminal": "GRPO, terminal reward"}
 _HEADS = {"final": "final answer", "step": "steps", "trace": "whole trace"}
 
 
 def _models(summary: dict[str, Any]) -> list[str]:
-    return [model for model in _MODELS if model in summary]
+    return [model for model in (*_MODELS, "rl") if model in summary]
+
+
+def _name(summary: dict[str, Any], model: str) -> str:
+    return _ALGORITHMS[summary["algorithm"]] if model == "rl" else _MODELS[model]
 
 
 def _accuracy(figures: dict[str, Any], measure: str) -> str:
@@ -36,7 +40,7 @@ def terminal_table(summary: dict[str, Any]) -> Table:
         table.add_column(column)
     for model in _models(summary):
         for decoding, figures in summary[model].items():
-            table.add_row(_MODELS[model], decoding, *(_accuracy(figures, measure) for measure in MEASURES))
+            table.add_row(_name(summary, model), decoding, *(_accuracy(figures, measure) for measure in MEASURES))
     return table
 
 
@@ -48,14 +52,16 @@ def markdown_tables(summary: dict[str, Any]) -> str:
     parts.append(_rows(("model", "decoding", *_HEADS.values())))
     for model in _models(summary):
         for decoding, figures in summary[model].items():
-            parts[-1] += _row((_MODELS[model], decoding, *(_accuracy(figures, measure) for measure in MEASURES)))
+            parts[-1] += _row((_name(summary, model), decoding, *(_accuracy(figures, measure) for measure in MEASURES)))
     parts.append("Gain over SFT in points, paired over problems:")
     parts.append(_rows(("model", "decoding", *_HEADS.values())))
     for model, by_decoding in summary["gains"].items():
         for decoding, gains in by_decoding.items():
-            parts[-1] += _row((_MODELS[model], decoding, *(_gain(gains[f"{measure}_accuracy"]) for measure in MEASURES)))
+            parts[-1] += _row(
+                (_name(summary, model), decoding, *(_gain(gains[f"{measure}_accuracy"]) for measure in MEASURES))
+            )
     if "per_seed" in summary:
-        parts.append("Bi-Level GRPO's gain over SFT, seed by seed:")
+        parts.append(f"{_name(summary, 'rl')}'s gain over SFT, seed by seed:")
         parts.append(_rows(("seed", "decoding", *_HEADS.values())))
         for seed, own in summary["per_seed"].items():
             for decoding, gains in own["gains"]["rl"].items():

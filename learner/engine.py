@@ -1,6 +1,7 @@
 """One rank of the DeepSpeed learner: it sees tokens, masks and advantages, and never an algorithm's name."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from learner.settings import LearnerSettings
 from rl.batching import MicroBatch
@@ -32,9 +33,11 @@ def prepare_process(settings: LearnerSettings) -> None:
     torch.set_num_threads(settings.threads)
     # DeepSpeed builds its shared-memory collective on first use and looks for ninja on PATH.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not torch.cuda.is_available():
         os.environ["DS_ACCELERATOR"] = "cpu"
+        # Any other size makes DeepSpeed allocate, and leave behind, 66 MiB of shared memory a rank for a collective that
+        # serves inference only.
+        os.environ["LOCAL_SIZE"] = "0"
 
 
 class LearnerEngine:
@@ -92,6 +95,21 @@ class LearnerEngine:
         with self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded)):
             yield {name: parameter.detach().cpu() for name, parameter in parameters.items()}
 
+    def export(self, folder: str, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Write model and tokenizer to a Hugging Face folder; all ranks join, rank 0 writes, and it appears whole."""
+        with self.full_weights() as weights:
+            if self.rank != 0:
+                return
+            unfinished, old = Path(f"{folder}.unfinished"), Path(f"{folder}.old")
+            for leftover in (unfinished, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self.model.save_pretrained(unfinished, state_dict=weights)
+            tokenizer.save_pretrained(unfinished)
+            if Path(folder).exists():
+                Path(folder).rename(old)
+            unfinished.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+
     def save(self, folder: str, progress: dict[str, Any]) -> None:
         """Write this rank's share of the training state, and how far training has come."""
         self._engine.save_checkpoint(folder, tag=_TAG, client_state={"progress": progress})
@@ -104,7 +122,7 @@ class LearnerEngine:
 
     def sum_over_ranks(self, values: Mapping[str, float]) -> dict[str, float]:
         """Each value added up over the ranks."""
-        numbers = torch.tensor(list(values.values()), dtype=torch.float64)
+        numbers = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
         dist.all_reduce(numbers)
         return dict(zip(values, numbers.tolist(), strict=True))
 

@@ -57,6 +57,10 @@ class Experience(Protocol):
         """Take a row of metrics."""
         ...
 
+    def stop(self, reason: str) -> None:
+        """Take note that the run must not go on, and why."""
+        ...
+
 
 @dataclass(frozen=True)
 class PolicyJob:
@@ -72,12 +76,26 @@ class PolicyJob:
 
 
 def train(job: PolicyJob) -> None:
-    """The function that Ray Train runs in each worker."""
+    """The function that Ray Train runs in each worker.
+
+    A weight mismatch is not raised here: Ray Train would restart the workers, and the next try might pass by luck. It is
+    told to the experience, and whoever started the training asks there.
+    """
+    try:
+        _train(job)
+    except WeightMismatch as mismatch:
+        job.experience.stop(str(mismatch))
+
+
+def _train(job: PolicyJob) -> None:
     settings = job.settings
     model = load_model(job.model_folder, job.learner)
     reference = deepcopy(model).eval() if settings.kl else None
     engine = LearnerEngine(model, job.learner, settings.lr)
-    pad_id = load_tokenizer(job.model_folder).pad_token_id
+    if reference is not None:
+        reference.to(engine.device)
+    tokenizer = load_tokenizer(job.model_folder)
+    pad_id = tokenizer.pad_token_id
     progress = checkpoints.restore(engine)
     step, spent = int(progress.get("step", 0)), float(progress.get("seconds", 0.0))
     _synchronise(engine, job, step, pad_id)
@@ -107,7 +125,7 @@ def train(job: PolicyJob) -> None:
         if finished or step % settings.checkpoint_every == 0:
             state = {"step": step, "seconds": seconds, "finished": finished}
             checkpoints.commit(engine, state, {"step": float(step)})
-    _export(engine, job)
+    engine.export(job.output_folder, tokenizer)
 
 
 def _learn(
@@ -175,8 +193,9 @@ def _update(
 
 @torch.no_grad()
 def _reference_logprobs(reference: torch.nn.Module, batch: MicroBatch, temperature: float) -> Tensor:
-    logits = reference(input_ids=batch.token_ids, use_cache=False).logits
-    return token_logprobs(logits, batch.targets, temperature)[0]
+    device = next(reference.parameters()).device
+    logits = reference(input_ids=batch.token_ids.to(device), use_cache=False).logits
+    return token_logprobs(logits, batch.targets.to(device), temperature)[0]
 
 
 def _synchronise(engine: LearnerEngine, job: PolicyJob, version: int, pad_id: int) -> float:
@@ -193,37 +212,33 @@ def _synchronise(engine: LearnerEngine, job: PolicyJob, version: int, pad_id: in
         if engine.rank == 0:
             path = publish(Path(job.weights_folder), version, weights)
             probes = job.experience.sync(str(path), version)
-    probes = engine.from_first_rank(probes)
-    return check_probes(engine, probes, pad_id, version, job.settings)
+    # Rank 0's figure decides on every rank, so that none goes on alone.
+    mismatch = engine.from_first_rank(
+        probe_mismatch(engine, engine.from_first_rank(probes), pad_id, job.settings.temperature)
+    )
+    require_agreement(mismatch, version, job.settings.mismatch_tolerance)
+    return mismatch
 
 
 @torch.no_grad()
-def check_probes(
-    engine: LearnerEngine, probes: Sequence[Example], pad_id: int, version: int, settings: PolicySettings
-) -> float:
-    """Compare the learner's log-probabilities of sampled tokens with those the rollout engine reported.
-
-    Raises:
-        WeightMismatch: they differ by more than `settings.mismatch_tolerance`.
-    """
+def probe_mismatch(engine: LearnerEngine, probes: Sequence[Example], pad_id: int, temperature: float) -> float:
+    """Largest difference between the learner's and the rollout engine's log-probability of a sampled token."""
     batch = collate(probes, pad_id)
     engine.model.eval()
-    logprobs, _ = engine.logprobs(batch, settings.temperature)
-    difference = (logprobs.cpu() - batch.old_logprobs).abs() * batch.response_mask
-    largest = float(difference.max())
-    if not largest <= settings.mismatch_tolerance:
+    logprobs, _ = engine.logprobs(batch, temperature)
+    return float(((logprobs.cpu() - batch.old_logprobs).abs() * batch.response_mask).max())
+
+
+def require_agreement(mismatch: float, version: int, tolerance: float) -> None:
+    """Refuse to go on with an engine that computes something else.
+
+    Raises:
+        WeightMismatch: the difference is beyond tolerance, or is no number.
+    """
+    if not mismatch <= tolerance:
         raise WeightMismatch(
             f"after the weights of policy version {version} were loaded, the rollout engine and the learner disagree by "
-            f"{largest:.2e} on the log-probability of a sampled token (tolerance {settings.mismatch_tolerance:.0e}). The "
-            "engine does not compute with the learner's weights: look for tied embeddings, a layer that the reload "
-            "leaves stale, or a lower precision of the engine (rollout.dtype); the last good policy is in checkpoints/."
+            f"{mismatch:.2e} on the log-probability of a sampled token (tolerance {tolerance:.0e}). The engine does not "
+            "compute with the learner's weights: look for tied embeddings, a layer that the reload leaves stale, or a lower "
+            "precision of the engine (rollout.dtype); the last good policy is in checkpoints/."
         )
-    return largest
-
-
-def _export(engine: LearnerEngine, job: PolicyJob) -> None:
-    """Write the trained model in Hugging Face format; all ranks join, rank 0 writes."""
-    with engine.full_weights() as weights:
-        if engine.rank == 0:
-            engine.model.save_pretrained(job.output_folder, state_dict=weights)
-            load_tokenizer(job.model_folder).save_pretrained(job.output_folder)

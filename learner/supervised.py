@@ -41,22 +41,27 @@ def train(job: SupervisedJob) -> None:
     """The function that Ray Train runs in each worker."""
     settings = job.settings
     engine = LearnerEngine(load_model(job.model_folder, job.learner), job.learner, settings.lr)
-    pad_id = load_tokenizer(job.model_folder).pad_token_id
+    tokenizer = load_tokenizer(job.model_folder)
+    pad_id = tokenizer.pad_token_id
     progress = checkpoints.restore(engine)
     epoch, step = int(progress.get("epoch", 0)), int(progress.get("step", 0))
     best, stale = float(progress.get("best", -1.0)), int(progress.get("stale", 0))
     spent = float(progress.get("seconds", 0.0))
     steps_per_epoch = math.ceil(len(job.training) / settings.batch_size)
+    if not progress and settings.max_seconds is not None:
+        # Training that goes on from a finished model may not lead below it: that model is the first candidate.
+        best = _exact_match(engine, job.validation, job.learner.token_budget, pad_id)
+        engine.export(job.output_folder, tokenizer)
     started = time.monotonic() - spent
     finished = bool(progress.get("finished", False))
     while not finished:
-        losses = 0.0
+        losses, batches = 0.0, 0
         for batch in _epoch(job, epoch):
             elapsed = engine.from_first_rank(time.monotonic() - started) if settings.max_seconds else 0.0
             done = max(step / (steps_per_epoch * settings.epochs), elapsed / (settings.max_seconds or math.inf))
             lr = learning_rate(settings.lr, step, settings.warmup_steps, done, settings.final_lr)
             losses += _update(engine, batch, job.learner.token_budget, pad_id, lr)
-            step += 1
+            step, batches = step + 1, batches + 1
             if settings.max_seconds and elapsed >= settings.max_seconds:
                 finished = True
                 break
@@ -70,11 +75,11 @@ def train(job: SupervisedJob) -> None:
         # A wall-clock budget is a promise to train that long, so nothing but time ends it.
         finished = finished or (settings.max_seconds is None and stale >= settings.patience)
         seconds = engine.from_first_rank(time.monotonic() - started)
-        metrics = engine.sum_over_ranks({"loss": losses / steps_per_epoch})
+        metrics = engine.sum_over_ranks({"loss": losses / batches})
         row = {"epoch": epoch, "step": step, "validation_accuracy": accuracy, "seconds": seconds, "lr": lr, **metrics}
         # One rank decides: exporting is collective under ZeRO-3, and the others might look while the first one writes.
         if engine.from_first_rank(improved or not Path(job.output_folder, "config.json").exists()):
-            _export(engine, job)
+            engine.export(job.output_folder, tokenizer)
         if engine.rank == 0:
             job.log(row)
         progress = {"epoch": epoch, "step": step, "best": best, "stale": stale, "seconds": seconds, "finished": finished}
@@ -123,11 +128,3 @@ def _exact_match(engine: LearnerEngine, examples: Sequence[Example], token_budge
         hits = (logits.argmax(-1).cpu() == batch.targets) | ~batch.response_mask.bool()
         right += float((hits.all(dim=1) & batch.response_mask.any(dim=1)).sum())
     return engine.sum_over_ranks({"right": right})["right"] / max(len(examples), 1)
-
-
-def _export(engine: LearnerEngine, job: SupervisedJob) -> None:
-    """Write the model as it is now to the output folder; all ranks join, rank 0 writes."""
-    with engine.full_weights() as weights:
-        if engine.rank == 0:
-            engine.model.save_pretrained(job.output_folder, state_dict=weights)
-            load_tokenizer(job.model_folder).save_pretrained(job.output_folder)

@@ -21,14 +21,15 @@ from rl.problems import Problem
 from rl.trajectories import Score
 from rl.verdicts import Verdict
 
-NAME = "reward"
+_BY_CHANCE = (Verdict.SANDBOX_ERROR, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.CRASHED, Verdict.NO_RESULT)
+"""What a busy machine can make of a good program: asked again rather than remembered as a truth."""
 
 
-class _MachineryFault(Exception):
-    """Carries a trace past the memory of traces: a fault must not be remembered as a truth."""
+class _NotToRemember(Exception):
+    """Carries a trace past the memory of traces."""
 
-    def __init__(self, fault: Trace) -> None:
-        self.trace = fault
+    def __init__(self, found: Trace) -> None:
+        self.trace = found
 
 
 class RewardWorker:
@@ -41,15 +42,15 @@ class RewardWorker:
 
     def _run(self, instrumented: Instrumented) -> Trace:
         found = trace(self._sandbox, instrumented)
-        if found.verdict.is_fault:
-            raise _MachineryFault(found)
+        if found.verdict in _BY_CHANCE:
+            raise _NotToRemember(found)
         return found
 
     def _trace(self, instrumented: Instrumented) -> Trace:
         try:
             return self._remembered(instrumented)
-        except _MachineryFault as fault:
-            return fault.trace
+        except _NotToRemember as chance:
+            return chance.trace
 
     async def score(self, problem: Problem, responses: Sequence[str]) -> list[Score]:
         """Score the responses to one problem."""
@@ -64,14 +65,14 @@ class RewardWorker:
             raise RuntimeError(f"the sandbox no longer works: {execution.verdict}: {execution.exception}")
 
 
-def deploy(settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
-    """Start the pool, or bring a running one to these settings; returns when every replica is healthy."""
+def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
+    """Start the pool as the Serve application `name`; returns when every replica is healthy."""
     deployment = serve.deployment(
-        name=NAME,
+        name="reward",
         num_replicas=settings.replicas,
         # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
         max_ongoing_requests=100_000,
         graceful_shutdown_timeout_s=5,
         ray_actor_options={"num_cpus": settings.num_cpus, "runtime_env": {"env_vars": environment}},
     )(RewardWorker)
-    return serve.run(deployment.bind(settings), name=NAME, route_prefix=None)
+    return serve.run(deployment.bind(settings), name=name, route_prefix=None)

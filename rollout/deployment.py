@@ -17,8 +17,6 @@ from rl.trajectories import Completion
 from rollout.engine import Engine, Sampling, SyncDeadline
 from rollout.settings import RolloutSettings
 
-NAME = "rollout"
-
 
 class RolloutWorker:
     """One replica: asks the model."""
@@ -69,11 +67,11 @@ class RolloutWorker:
 
 
 def deploy(
-    model_path: str, weights_folder: str, settings: RolloutSettings, seed: int, environment: dict[str, str]
+    name: str, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int, environment: dict[str, str]
 ) -> DeploymentHandle[Any]:
-    """Start the pool, or bring a running one to these settings; returns when every replica is healthy."""
+    """Start the pool as the Serve application `name`; returns when every replica is healthy."""
     deployment = serve.deployment(
-        name=NAME,
+        name="rollout",
         num_replicas=settings.replicas,
         # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
         max_ongoing_requests=100_000,
@@ -86,4 +84,4 @@ def deploy(
         },
     )(RolloutWorker)
     application = deployment.bind(model_path, weights_folder, settings, seed)
-    return serve.run(application, name=NAME, route_prefix=None)
+    return serve.run(application, name=name, route_prefix=None)

@@ -38,7 +38,14 @@ class SmokeRun:
     steps_when_stopped: int
     stopped: subprocess.CompletedProcess
     finished: subprocess.CompletedProcess
-    left_behind: str
+    left_behind: set[str]
+    """Processes that are there after the stop and were not before the start."""
+
+
+def processes():
+    """Every process of this machine, by id and command line."""
+    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return set(listing.splitlines())
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +55,7 @@ def smoke_run(tmp_path_factory):
     command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--runs", str(runs)]
     folder = runs / "smoke"
     metrics = folder / "metrics.jsonl"
+    before = processes()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < deadline:
@@ -58,7 +66,7 @@ def smoke_run(tmp_path_factory):
     out, err = process.communicate(timeout=120)
     steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
     time.sleep(3)
-    left = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    left = processes() - before
     stopped = subprocess.CompletedProcess(command, process.returncode, out, err)
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     return SmokeRun(folder, command, steps, stopped, finished, left)

@@ -11,6 +11,7 @@ GAINS = {f"{measure}_accuracy": {"mean": 0.1, "interval": [-0.05, 0.25]} for mea
 SUMMARY = {
     "name": "x",
     "seeds": [1, 2],
+    "algorithm": "bilevel",
     "sft": {"greedy": {"problems": 7, **FIGURES}},
     "rl": {"greedy": {"problems": 7, **FIGURES}},
     "gains": {"rl": {"greedy": GAINS}},

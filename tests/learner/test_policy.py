@@ -1,13 +1,10 @@
 """The check after every weight update: agreement passes, corruption stops the run and says what to look for."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from learner.policy import WeightMismatch, check_probes
-from learner.settings import PolicySettings
+from learner.policy import WeightMismatch, probe_mismatch, require_agreement
 from rl.batching import Example
 from rl.losses import token_logprobs
 
@@ -37,19 +34,21 @@ def probe(model):
 
 
 def test_agreement_passes(model):
-    largest = check_probes(OneProcess(model), [probe(model)] * 2, 0, 3, PolicySettings())
-    assert largest < 1e-5
+    mismatch = probe_mismatch(OneProcess(model), [probe(model)] * 2, 0, 1.0)
+    assert mismatch < 1e-5
+    require_agreement(mismatch, 3, 1e-3)
 
 
 def test_a_stale_output_layer_is_found(model):
     probes = [probe(model)]
     with torch.no_grad():
         model.lm_head.weight.add_(0.01 * torch.randn_like(model.lm_head.weight))
+    mismatch = probe_mismatch(OneProcess(model), probes, 0, 1.0)
     with pytest.raises(WeightMismatch, match=r"policy version 3 .* tied embeddings"):
-        check_probes(OneProcess(model), probes, 0, 3, PolicySettings())
+        require_agreement(mismatch, 3, 1e-3)
 
 
 def test_not_a_number_is_a_mismatch(model):
     broken = Example(PROMPT, RESPONSE, [0.0] * 3, [float("nan")] * 3)
     with pytest.raises(WeightMismatch):
-        check_probes(OneProcess(model), [broken], 0, 3, SimpleNamespace(temperature=1.0, mismatch_tolerance=1e-3))
+        require_agreement(probe_mismatch(OneProcess(model), [broken], 0, 1.0), 1, 1e-3)
