@@ -19,7 +19,9 @@ def read_text(path: Path) -> str:
     """
     try:
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise BadInput(f"{path}: {error}") from None
 
 

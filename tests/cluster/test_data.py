@@ -14,7 +14,7 @@ from rl.responses import parse
 
 CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
 
-SMALL = {"problems": 12, "grammar": {"statements": [1, 1], "largest": 9, "list_length": [2, 2]}}
+SMALL = {"problems": 12, "chains": True, "grammar": {"statements": [1, 1], "largest": 9, "list_length": [2, 2]}}
 """A grammar so small that programs come up again and again."""
 
 
@@ -57,7 +57,7 @@ def test_problems_say_what_execution_said(run):
         exec(problem.code, scope)
         assert repr(eval(problem.call, scope)) == problem.output
         assert problem.states[-1] == f"return_val: {problem.output}"
-        assert (problem.task, problem.chain, problem.source) == (Task.OUTPUT, "", "generator")
+        assert (problem.task, problem.source) == (Task.OUTPUT, "generator")
         assert problem.tags == {"anchors": str(len(problem.states))}
 
 
@@ -185,13 +185,15 @@ def test_a_grammar_too_small_for_its_split_is_named(tmp_path):
 
 
 BAD_LINES = {
-    "[1, 2]": "must be a JSON object with code, input and output",
+    "[1, 2]": "must be a JSON object",
     '"code"': "must be a JSON object",
     "null": "must be a JSON object",
-    '{"code": "a", "input": "b"': "must be a JSON object",
-    '{"code": "a", "input": "b"}': "must be a JSON object with code, input and output",
-    '{"code": "a", "input": 1, "output": "c"}': "code, input and output must be strings",
-    '{"code": null, "input": "b", "output": "c"}': "code, input and output must be strings",
+    '{"code": "a", "input": "b"': "not JSON: ",
+    '{"code": "a", "input": "b"}': "output must be a string",
+    '{"code": "a", "input": 1, "output": "c"}': "input must be a string",
+    '{"code": null, "input": "b", "output": "c"}': "code must be a string",
+    "[" * 100_000: "not JSON: ",
+    '{"code": ' + "9" * 5000 + "}": "not JSON: ",
     '{"id": "x", "code": "a", "input": "b", "output": "c"}': "id x is another row's already",
 }
 

@@ -85,7 +85,12 @@ def test_anchors_of_a_program_that_raises_or_is_none(codereason, tmp_path):
     raises.write_text("def f(x):\n    y = x\n    raise ValueError(y)\n")
     shown = json.loads(codereason("anchors", raises, "--call", "f(1)", "--json")[1])
     assert (shown["states"], shown["output"], shown["exception"]) == (["y: 1"], None, "ValueError: 1")
-    shown = json.loads(codereason("anchors", broken, "--json")[1])
+    status, out, err = codereason("anchors", broken, "--json")
+    assert (status, out) == (2, "")
+    assert "code: line 1: " in err
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"id": "a", "code": "def f(:", "call": "f()"}) + "\n")
+    shown = json.loads(codereason("anchors", "--jsonl", rows)[1])
     assert shown.keys() >= ANCHORS
     assert (shown["code"], shown["anchors"], shown["output"]) == ("def f(:", [], None)
     assert shown["exception"].startswith("SyntaxError: code: line 1: ")

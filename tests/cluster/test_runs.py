@@ -8,7 +8,7 @@ from cluster import runs
 from cluster.config import BadInput, RunSettings
 from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
 
-SPLIT = {"problems": 4}
+SPLIT = {"problems": 4, "chains": True}
 SETTINGS = RunSettings.model_validate(
     {"name": "run", "data": {"sft": SPLIT, "validation": SPLIT, "rl": SPLIT, "heldout": SPLIT}}
 )
