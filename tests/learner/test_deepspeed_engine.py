@@ -84,5 +84,8 @@ def test_two_ranks_take_the_step_that_one_process_would(tiny_model, tmp_path, st
     before = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, atol=2e-4, rtol=0)
+        # Adam's first steps are the gradient's signs: where it is next to zero, rounding may turn one around.
+        off = (found[name] - tensor).abs()
+        assert off.mean() < 1e-6
+        assert (off > 2e-4).float().mean() < 1e-3
         assert not torch.equal(tensor, before[name])
