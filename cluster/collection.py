@@ -1,7 +1,7 @@
 """From a problem to scored trajectories: ask the model, then ask Python. Training and evaluation both collect this way."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,10 @@ from rl.trajectories import Completion, Score, Trajectory
 from rollout.engine import Sampling
 
 _SCORE_TRIES = 3
+"""How often a group is scored when the machinery fails on it."""
+
+_CALL_TRIES = 3
+"""How often a call is made when its replica dies."""
 
 
 class PoolUnresponsive(RuntimeError):
@@ -55,9 +59,18 @@ class Collector:
         Raises:
             PoolUnresponsive: no answer before the deadline.
         """
-        call = self._rollout.generate.remote(prompt_ids, sampling)
-        completions: list[Completion] = await self._answer(call, "rollout", f"a group of {sampling.samples} responses")
+        completions: list[Completion] = await self._answer(
+            lambda: self._rollout.generate.remote(prompt_ids, sampling),
+            "rollout",
+            f"a group of {sampling.samples} responses",
+        )
         return completions
+
+    async def sample_everywhere(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
+        """Ask every rollout worker the same; one group from each."""
+        answer = self._rollout.broadcast("generate", prompt_ids, sampling)
+        groups: list[list[Completion]] = await asyncio.wait_for(answer.results_async(), self._deadline_s)
+        return groups
 
     async def load(self, path: str, version: int) -> None:
         """Bring every rollout worker to the weights at `path`, under the label `version`.
@@ -108,23 +121,27 @@ class Collector:
         unscored = replace(problem, chain="")
         scores: list[Score] = []
         for _ in range(_SCORE_TRIES):
-            call = self._reward.score.remote(unscored, texts)
-            scores = await self._answer(call, "reward", f"scores for problem {problem.id}")
+            scores = await self._answer(
+                lambda: self._reward.score.remote(unscored, texts), "reward", f"scores for problem {problem.id}"
+            )
             if not any(score.verdict.is_fault for score in scores):
                 break
         return scores
 
-    async def _answer(self, call: Any, pool: str, what: str) -> Any:
+    async def _answer(self, call: Callable[[], Any], pool: str, what: str) -> Any:
+        """Make a call and wait for it; one that dies with its replica is made again, of another or a new one."""
         try:
-            return await asyncio.wait_for(_awaited(call), self._deadline_s)
+            async with asyncio.timeout(self._deadline_s):
+                for _ in range(_CALL_TRIES - 1):
+                    try:
+                        return await call()
+                    except RayActorError:
+                        await asyncio.sleep(1)
+                return await call()
         except RayActorError as error:
-            raise PoolUnresponsive(f"a {pool} replica died while it made {what}: {' '.join(str(error).split())}") from None
+            raise PoolUnresponsive(f"{pool} replicas died while they made {what}: {' '.join(str(error).split())}") from None
         except TimeoutError:
             raise PoolUnresponsive(
                 f"the {pool} pool did not return {what} within {self._deadline_s:.0f} s; see the {pool} replicas' logs "
                 "in Ray's dashboard (Serve) and run the same command again to resume"
             ) from None
-
-
-async def _awaited(call: Any) -> Any:
-    return await call

@@ -118,23 +118,19 @@ class ExperienceStream:
         return self._stopped
 
     async def _probe(self, version: int) -> list[Example]:
+        """A few tokens from every rollout worker."""
         prompts = [self._collector.prompt_ids(problem) for problem in self._problems[:_PROBES]]
         sampling = self._sampling(samples=1, max_tokens=_PROBE_TOKENS, purpose=f"probe/{version}")
-        groups = await asyncio.gather(*(self._collector.sample(prompt_ids, sampling) for prompt_ids in prompts))
+        answers = await asyncio.gather(*(self._collector.sample_everywhere(ids, sampling) for ids in prompts))
         examples = []
-        for prompt_ids, (completion,) in zip(prompts, groups, strict=True):
-            if set(completion.policy_versions) != {version}:
-                raise StaleEngine(
-                    f"after weights {version} were loaded a rollout worker sampled with {completion.policy_versions}"
-                )
-            examples.append(
-                Example(
-                    prompt_ids,
-                    completion.token_ids,
-                    [0.0] * len(completion.token_ids),
-                    completion.rollout_logprobs,
-                )
-            )
+        for prompt_ids, groups in zip(prompts, answers, strict=True):
+            for (completion,) in groups:
+                if set(completion.policy_versions) != {version}:
+                    raise StaleEngine(
+                        f"after weights {version} were loaded a rollout worker sampled with {completion.policy_versions}"
+                    )
+                unused = [0.0] * len(completion.token_ids)
+                examples.append(Example(prompt_ids, completion.token_ids, unused, completion.rollout_logprobs))
         return examples
 
     def _sampling(self, samples: int, max_tokens: int, purpose: str) -> Sampling:

@@ -26,7 +26,6 @@ from cluster.session import Pools, beside_the_driver, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
-from rl.problems import Problem
 from rl.prompts import prompt
 from rl.tokens import load_tokenizer
 
@@ -223,7 +222,12 @@ def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> No
 
 def _evaluate(job: Job, stage: str) -> None:
     rollout, reward = job.pools.start()
-    problems: list[Problem] = data.read_split(job.run.split("heldout"))
+    # A prompt must leave room for its response; the summary's `problems` says how many did.
+    room = job.settings.rollout.max_length - job.settings.rl.max_tokens
+    tokenizer = load_tokenizer(job.run.model("base"))
+    problems = [
+        problem for problem in data.read_split(job.run.split("heldout")) if len(tokenizer.encode(prompt(problem))) < room
+    ]
     with counting(job.console, f"{stage} evaluation", 2 * len(problems)) as advance:
         evaluate_weights(
             rollout,

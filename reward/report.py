@@ -7,9 +7,7 @@ from reward.zygote.interception import MAX_STATES
 from reward.zygote.program import MAX_MESSAGE
 from rl.verdicts import Verdict
 
-_VERDICTS = {
-    verdict.value: verdict for verdict in (Verdict.OK, Verdict.EXCEPTION, Verdict.MEMORY, Verdict.OUTPUT_LIMIT)
-}
+_VERDICTS = {verdict.value: verdict for verdict in (Verdict.OK, Verdict.EXCEPTION, Verdict.MEMORY, Verdict.OUTPUT_LIMIT)}
 """What a child can know of itself; the rest is for the zygote to see."""
 _FIELDS = ("verdict", "value", "type_name", "exception", "states")
 _MAX_NAME = 1000

@@ -18,9 +18,7 @@ def enter(*, user_namespace: bool) -> None:
     Raises:
         OSError: the kernel, or the container around this process, does not allow it.
     """
-    flags = (
-        kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
-    )
+    flags = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
     if not user_namespace:
         kernel.unshare(flags)
     else:

@@ -55,7 +55,8 @@ def test_overrides_are_yaml_and_may_open_new_sections(config):
 
 def test_an_override_of_a_section_that_others_alias_changes_that_one_alone(tmp_path):
     path = tmp_path / "run.yaml"
-    path.write_text("name: run\ndata: {sft: &split {problems: 4, chains: true}, validation: *split, rl: *split, heldout: *split}\n")
+    splits = "{sft: &split {problems: 4, chains: true}, validation: *split, rl: *split, heldout: *split}"
+    path.write_text(f"name: run\ndata: {splits}\n")
     settings = load(path, ["data.rl.problems=9", "data.rl.grammar.largest=30"])
     assert (settings.data.rl.problems, settings.data.rl.grammar.largest) == (9, 30)
     assert settings.data.sft == settings.data.validation == settings.data.heldout == load(path, []).data.sft

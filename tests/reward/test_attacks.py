@@ -108,9 +108,7 @@ def test_the_child_knows_nothing_of_earlier_runs(zygote):
     canary = "canary" + "7" * 20
     zygote.run(Program(f"x = [{canary!r}]", f"{canary!r}"), Limits())
     hunt = "import gc\nfound = [o for o in gc.get_objects() if type(o) in (dict, list, tuple) and "
-    hunt += (
-        "any(type(v) is str and len(v) == 26 and v[:6] == 'canary' for v in (o.values() if type(o) is dict else o))]"
-    )
+    hunt += "any(type(v) is str and len(v) == 26 and v[:6] == 'canary' for v in (o.values() if type(o) is dict else o))]"
     assert zygote.run(Program(hunt, "len(found)"), Limits()).value == "0"
 
 

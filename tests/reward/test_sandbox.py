@@ -186,9 +186,7 @@ def test_runs_share_nothing(sandbox):
         "sys.setrecursionlimit(50)\nbuiltins.len = None\nleft = 1"
     )
     clean = "import math, os, random, sys"
-    seen = (
-        "(math.pi > 3.1, 'A' in os.environ, random.random(), sys.getrecursionlimit() > 500, len('a'), 'left' in dir())"
-    )
+    seen = "(math.pi > 3.1, 'A' in os.environ, random.random(), sys.getrecursionlimit() > 500, len('a'), 'left' in dir())"
     before = sandbox.run(Program(clean, seen))
     assert sandbox.run(Program(dirty)).verdict is Verdict.OK
     after = sandbox.run(Program(clean, seen))

@@ -72,8 +72,7 @@ MODULES = {
     "def f(n):\n    g()\n    for _ in (): a.append(1)\n    return 'ok'",
     "global deleted after the definition": "a = []\ndef f(n):\n    for _ in (): a.append(1)\n    return 'ok'\ndel a",
     "global defined later": "def f(n):\n    for _ in (): a.append(1)\n    return 'ok'\nb = f(0)\na = []\ndel a",
-    "global defined in a branch": "import os\nif not os: a = []\n"
-    "def f(n):\n    for _ in (): a.append(1)\n    return 'ok'",
+    "global defined in a branch": "import os\nif not os: a = []\ndef f(n):\n    for _ in (): a.append(1)\n    return 'ok'",
     "name of a class body": "class A:\n    a = []\n    def m(self):\n        for _ in (): a.append(1)\n"
     "        return 'ok'\ndef f(n):\n    return A().m()",
     "outer local deleted later": "def f(n):\n    a = []\n    def g():\n        for _ in (): a.append(1)\n"

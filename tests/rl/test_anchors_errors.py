@@ -23,9 +23,7 @@ def test_code_that_does_not_compile(code: str, message: str) -> None:
     assert isinstance(error.value, ValueError)
 
 
-@pytest.mark.parametrize(
-    "call", ["", "f", "f(1), f(2)", "f(1); g()", "x = f(1)", "f(1", "f(1) == 2", "f(\0)", "f(yield)"]
-)
+@pytest.mark.parametrize("call", ["", "f", "f(1), f(2)", "f(1); g()", "x = f(1)", "f(1", "f(1) == 2", "f(\0)", "f(yield)"])
 def test_a_call_that_is_not_one_call(call: str) -> None:
     with pytest.raises(ProgramError, match=r"^call: not one call expression: "):
         instrument("def f(x): return x", call)

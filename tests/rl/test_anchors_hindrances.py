@@ -18,8 +18,7 @@ NOTICING = {
     "        return 'A'\ndef f():\n    a = A()\n    b = [a]\n    return len(log)",
     "text that fails": "class A:\n    def __init__(self):\n        self.x = 1\n        self.y = 2\n"
     "    def __str__(self):\n        return self.z\ndef f():\n    a = A()\n    return a.y",
-    "text method by another name": "class A: pass\nA.__str__ = lambda self: 1 // 0\ndef f():\n    a = A()\n"
-    "    return 1",
+    "text method by another name": "class A: pass\nA.__str__ = lambda self: 1 // 0\ndef f():\n    a = A()\n    return 1",
     "text method by type()": "def f():\n    a = type('A', (), {'__repr__': lambda self: 1 // 0})()\n    return 1",
     "set subclass": "class S(set):\n    def __iter__(self):\n        raise ValueError\n"
     "def f():\n    s = S([1])\n    return len(s)",
