@@ -83,9 +83,9 @@ def test_two_ranks_take_the_step_that_one_process_would(tiny_model, tmp_path, st
     expected = reference(tiny_model)
     before = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
     assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        # Adam's first steps are the gradient's signs: where it is next to zero, rounding may turn one around.
-        off = (found[name] - tensor).abs()
-        assert off.mean() < 1e-6
-        assert (off > 2e-4).float().mean() < 1e-3
-        assert not torch.equal(tensor, before[name])
+    off = torch.cat([(found[name] - tensor).abs().flatten() for name, tensor in expected.items()])
+    moved = torch.cat([(before[name] - tensor).abs().flatten() for name, tensor in expected.items()])
+    # Adam's first steps are the gradient's signs: where it is next to zero, rounding may turn one around.
+    assert off.mean() < LR / 1000
+    assert (off > LR / 50).float().mean() < 1e-3
+    assert moved.mean() > LR / 10
