@@ -47,8 +47,9 @@ def terminal_table(summary: dict[str, Any]) -> Table:
 def markdown_tables(summary: dict[str, Any]) -> str:
     """Accuracies, gains over SFT, each seed's gains if there are several, and wall seconds, as Markdown."""
     seeds = ", ".join(map(str, summary["seeds"]))
+    plural = "seeds" if len(summary["seeds"]) > 1 else "seed"
     problems = summary["sft"]["greedy"]["problems"]
-    parts = [f"Held-out accuracy in %, {problems} problems, seeds {seeds}, 95 % intervals over problems:"]
+    parts = [f"Held-out accuracy in %, {problems} problems, {plural} {seeds}, 95 % intervals over problems:"]
     parts.append(_rows(("model", "decoding", *_HEADS.values())))
     for model in _models(summary):
         for decoding, figures in summary[model].items():
