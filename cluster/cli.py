@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from reward.sandbox import Level
 
 if TYPE_CHECKING:
     from cluster.programs import Source
+    from reward.sandbox import Sandbox
 
 app = typer.Typer(
     name="codereason",
@@ -179,19 +180,14 @@ def anchors(
     as_json: AsJson = False,
 ) -> None:
     """Show a program with its print anchors, its states and its output."""
-    from cluster.programs import open_sandbox, show_anchors
-    from reward.sandbox import Limits
+    from cluster.programs import show_anchors
 
-    sources = _sources(file, call, jsonl)
-    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as sandbox:
-        for source in sources:
-            shown = show_anchors(sandbox, source)
-            if as_json or jsonl is not None:
-                typer.echo(json.dumps(shown))
-                continue
-            typer.echo(shown["code"].rstrip() + "\n")
-            typer.echo("\n".join(shown["states"]))
-            typer.echo(f"\n{shown['verdict']}: {shown['exception'] or shown['output']}")
+    def show(shown: dict[str, Any]) -> None:
+        typer.echo(shown["code"].rstrip() + "\n")
+        typer.echo("\n".join(shown["states"]))
+        typer.echo(f"\n{shown['verdict']}: {shown['exception'] or shown['output']}")
+
+    _each_program(_sources(file, call, jsonl), show_anchors, None if as_json or jsonl else show, timeout, memory, mode)
 
 
 @app.command()
@@ -205,19 +201,35 @@ def sandbox(
     as_json: AsJson = False,
 ) -> None:
     """Run a program isolated and say what became of it."""
-    from cluster.programs import open_sandbox, run_isolated
+    from cluster.programs import run_isolated
+
+    def show(result: dict[str, Any]) -> None:
+        typer.echo(result["stdout"], nl=False)
+        found = result["exception"] or result["value"]
+        typer.echo(f"{result['verdict']}: {found}  ({result['seconds']:.3f} s, level {result['level']})")
+
+    _each_program(_sources(file, call, jsonl), run_isolated, None if as_json or jsonl else show, timeout, memory, mode)
+
+
+def _each_program(
+    sources: "list[Source]",
+    examine: "Callable[[Sandbox, Source], dict[str, Any]]",
+    show: Callable[[dict[str, Any]], None] | None,
+    timeout: float,
+    memory: int,
+    mode: Level | None,
+) -> None:
+    """Examine programs in one sandbox and show each result, as a line of JSON where there is no `show`."""
+    from cluster.programs import open_sandbox
     from reward.sandbox import Limits
 
-    sources = _sources(file, call, jsonl)
     with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as opened:
         for source in sources:
-            result = run_isolated(opened, source)
-            if as_json or jsonl is not None:
+            result = examine(opened, source)
+            if show is None:
                 typer.echo(json.dumps(result))
-                continue
-            typer.echo(result["stdout"], nl=False)
-            found = result["exception"] or result["value"]
-            typer.echo(f"{result['verdict']}: {found}  ({result['seconds']:.3f} s, level {result['level']})")
+            else:
+                show(result)
 
 
 @app.command()

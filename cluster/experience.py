@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -148,9 +149,7 @@ class ExperienceStream:
         chosen = []
         for index in range(first, first + self._settings.groups):
             epoch, place = divmod(index, len(self._problems))
-            order = list(range(len(self._problems)))
-            random.Random(f"{self._job.seed}/{epoch}").shuffle(order)
-            chosen.append(self._problems[order[place]])
+            chosen.append(self._problems[epoch_order(self._job.seed, epoch, len(self._problems))[place]])
         return chosen
 
     async def _produce(self, step: int, ranks: int) -> list[list[MiniBatch]]:
@@ -195,6 +194,14 @@ class ExperienceStream:
             "tokens": [self._collector.tokenizer.decode([token]) for token in trajectory.completion.token_ids],
             "policy_versions": trajectory.completion.policy_versions,
         }
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, problems: int) -> tuple[int, ...]:
+    """The order in which an epoch goes through the problems; a batch may reach over the end of one into the next."""
+    order = list(range(problems))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return tuple(order)
 
 
 def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget: int) -> list[MiniBatch]:

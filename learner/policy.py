@@ -141,7 +141,8 @@ def _learn(
     for moved in parts[1:]:
         # The policy has moved since these were sampled: their difference says nothing about the engines.
         moved["mismatch"] = 0.0
-    totals = engine.sum_over_ranks({key: sum(part[key] for part in parts) for key in parts[0]})
+    sums = {key: sum(part[key] for part in parts) for key in parts[0]}
+    totals = engine.sum_over_ranks({**sums, "unmoved_tokens": parts[0]["tokens"]})
     tokens = max(totals["tokens"], 1.0)
     norm = engine.gradient_norm()
     return {
@@ -149,7 +150,7 @@ def _learn(
         "loss": totals["loss"] / len(parts),
         "entropy": totals["entropy"] / tokens,
         "clip_fraction": totals["clipped"] / tokens,
-        "rollout_mismatch": totals["mismatch"] / max(engine.sum_over_ranks({"first": parts[0]["tokens"]})["first"], 1.0),
+        "rollout_mismatch": totals["mismatch"] / max(totals["unmoved_tokens"], 1.0),
         "kl": totals["kl"] / len(parts),
         "response_tokens": tokens,
     }
