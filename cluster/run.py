@@ -115,8 +115,7 @@ def _control(job: Job, control: str, weights: Path) -> None:
         update = {"algorithm": "terminal", "steps": settings.rl.steps * 10, "max_seconds": seconds}
         _policy(job, control, settings.rl.model_copy(update=update), weights)
     else:
-        update = {"epochs": 10_000, "max_seconds": seconds}
-        _supervised(job, control, "sft", settings.sft.model_copy(update=update))
+        _supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
 
 
 def _data(job: Job) -> None:
@@ -258,6 +257,4 @@ def write_summary(settings: RunSettings, run: RunFolder) -> None:
 
 def _why_sft_stopped(settings: RunSettings, run: RunFolder) -> str:
     """Whether SFT ended because it had stopped improving, or at its limit."""
-    accuracies = [row["validation_accuracy"] for row in run.rows("sft")]
-    stale = len(accuracies) - 1 - max(range(len(accuracies)), key=lambda index: (accuracies[index], -index))
-    return "patience" if stale >= settings.sft.patience else "epochs"
+    return "patience" if run.rows("sft")[-1]["stale"] >= settings.sft.patience else "epochs"

@@ -52,6 +52,8 @@ class SupervisedSettings(Settings):
 
     epochs: int = Field(10, ge=1)
     """At most; training stops earlier when the share of validation chains reproduced whole has stopped improving."""
+    decay_epochs: int = Field(6, ge=1)
+    """Epochs in which the learning rate falls along a cosine; it then stays low, and patience is counted."""
     batch_size: int = Field(32, ge=1)
     lr: float = Field(2e-3, gt=0)
     warmup_steps: int = Field(50, ge=0)
@@ -60,9 +62,15 @@ class SupervisedSettings(Settings):
     evaluate_every: int = Field(1, ge=1)
     """Epochs between validations; each is a point from which an interrupted run resumes."""
     patience: int = Field(3, ge=1)
-    """Validations without a better accuracy after which training stops."""
+    """Validations in a row without a better accuracy, at the low rate, after which training stops."""
     max_seconds: float | None = Field(None, gt=0)
-    """Wall-clock budget; the learning rate then falls with time."""
+    """Wall-clock budget; it takes the place of both counts of epochs, and the learning rate then falls with time."""
+
+    @model_validator(mode="after")
+    def _decays_in_time(self) -> "SupervisedSettings":
+        if self.decay_epochs > self.epochs:
+            raise ValueError(f"decay_epochs ({self.decay_epochs}) is more than epochs ({self.epochs})")
+        return self
 
 
 class PolicySettings(Settings):

@@ -58,7 +58,7 @@ def train(job: SupervisedJob) -> None:
         losses, batches = 0.0, 0
         for batch in _epoch(job, epoch):
             elapsed = engine.from_first_rank(time.monotonic() - started) if settings.max_seconds else 0.0
-            done = max(step / (steps_per_epoch * settings.epochs), elapsed / (settings.max_seconds or math.inf))
+            done = elapsed / settings.max_seconds if settings.max_seconds else step / (steps_per_epoch * settings.decay_epochs)
             lr = learning_rate(settings.lr, step, settings.warmup_steps, done, settings.final_lr)
             losses += _update(engine, batch, job.learner.token_budget, pad_id, lr)
             step, batches = step + 1, batches + 1
@@ -66,22 +66,23 @@ def train(job: SupervisedJob) -> None:
                 finished = True
                 break
         epoch += 1
-        finished = finished or epoch >= settings.epochs
+        finished = finished or (settings.max_seconds is None and epoch >= settings.epochs)
         if epoch % settings.evaluate_every and not finished:
             continue
         accuracy = _exact_match(engine, job.validation, job.learner.token_budget, pad_id)
         improved = accuracy > best
-        best, stale = max(best, accuracy), 0 if improved else stale + 1
+        # While the rate still falls accuracy is noisy and rises with it: only what comes after can show an end.
+        best, stale = max(best, accuracy), 0 if improved or epoch <= settings.decay_epochs else stale + 1
         # A wall-clock budget is a promise to train that long, so nothing but time ends it.
         finished = finished or (settings.max_seconds is None and stale >= settings.patience)
         seconds = engine.from_first_rank(time.monotonic() - started)
         metrics = engine.sum_over_ranks({"loss": losses / batches})
-        row = {"epoch": epoch, "step": step, "validation_accuracy": accuracy, "seconds": seconds, "lr": lr, **metrics}
+        row = {"epoch": epoch, "step": step, "validation_accuracy": accuracy, "stale": stale, "seconds": seconds, "lr": lr}
         # One rank decides: exporting is collective under ZeRO-3, and the others might look while the first one writes.
         if engine.from_first_rank(improved or not Path(job.output_folder, "config.json").exists()):
             engine.export(job.output_folder, tokenizer)
         if engine.rank == 0:
-            job.log(row)
+            job.log(row | metrics)
         progress = {"epoch": epoch, "step": step, "best": best, "stale": stale, "seconds": seconds, "finished": finished}
         checkpoints.commit(engine, progress, {"validation_accuracy": accuracy})
 
