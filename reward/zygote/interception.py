@@ -43,7 +43,7 @@ def recorder(states: list[str], max_characters: int, overflow: Callable[[], NoRe
     return record
 
 
-def compile_program(code: str, anchor_lines: list[int]) -> types.CodeType:
+def compile_program(code: str, anchor_lines: tuple[int, ...]) -> types.CodeType:
     """The program as a code object, its anchors turned into calls of the hook.
 
     Raises:

@@ -11,18 +11,24 @@ import contextlib
 import os
 import platform
 import resource
-import signal
 import sys
 from collections.abc import Iterable
 
-from . import kernel, landlock, namespaces, seccomp
+from . import box, kernel, landlock, namespaces, seccomp
 
 LEVELS = ("full", "userns", "nons")
 LAYERS = ("namespaces", "process namespace", "privileges", "limits", "landlock", "seccomp")
 
-_STACK_BYTES = 8 << 20
-_OPEN_FILES = 64
 _NOBODY = 65534
+_OF_EVERY_PROCESS = (
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_NOFILE, 64),
+    (resource.RLIMIT_MEMLOCK, 0),
+    (resource.RLIMIT_MSGQUEUE, 0),
+    (resource.RLIMIT_STACK, 8 << 20),
+)
+"""Limits that the zygote can live with itself, and its children inherit."""
+_OF_EVERY_CHILD = ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NPROC, 0))
 
 
 class LayerMissing(Exception):
@@ -58,13 +64,21 @@ class Isolation:
         readable = _library_directories()
         if level != "nons" and "namespaces" not in self._without:
             self._enter_namespaces(readable)
-        self._rules = self._landlock(readable)
+            self.box = box.Box(box.PATH, temporary=False)
+        else:
+            self.box = box.temporary()
+        self._rules = self._landlock([*readable, self.box.path])
         self._filter = seccomp.Filter()
         with_processes = level != "nons" and "process namespace" not in self._without
         self.namespaces = kernel.CLONE_NEWPID if with_processes else 0
         # What children inherit need not be done by each.
         kernel.prctl("DUMPABLE", kernel.PR_SET_DUMPABLE, 0)
         kernel.prctl("NO_NEW_PRIVS", kernel.PR_SET_NO_NEW_PRIVS, 1)
+        if "limits" not in self._without:
+            _limit(_OF_EVERY_PROCESS)
+        if self._uid is not None:
+            os.setgroups([])
+            os.setresgid(self._uid, self._uid, self._uid)
         if "seccomp" not in self._without:
             _refuse_new_code()
 
@@ -98,13 +112,12 @@ class Isolation:
             OSError: a layer did not hold; the program must not run.
         """
         if self._uid is not None:
-            os.setgroups([])
-            os.setresgid(self._uid, self._uid, self._uid)
             os.setresuid(self._uid, self._uid, self._uid)
         # After the change of uid, which clears it.
-        kernel.prctl("PDEATHSIG", kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.die_with_parent()
         if "limits" not in self._without:
-            _limit(memory_bytes + self._mapped_bytes, cpu_s)
+            memory = memory_bytes + self._mapped_bytes
+            _limit(((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
         if self._rules is not None:
             landlock.restrict(self._rules)
         if self._uid is None and "privileges" not in self._without:
@@ -113,18 +126,8 @@ class Isolation:
             self._filter.install()
 
 
-def _limit(memory_bytes: int, cpu_s: int) -> None:
-    for what, bound in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_STACK, _STACK_BYTES),
-    ):
+def _limit(bounds: Iterable[tuple[int, int]]) -> None:
+    for what, bound in bounds:
         resource.setrlimit(what, (bound, bound))
 
 

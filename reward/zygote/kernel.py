@@ -30,6 +30,11 @@ _libc_locked = ctypes.PyDLL(None, use_errno=True)
 # Made once: looking a function up costs more than calling it.
 _syscall = _libc.syscall
 _syscall_locked = _libc_locked.syscall
+_prctl = _libc_locked.prctl
+
+
+# Arguments that children pass again and again: making them costs more than the call.
+_DIE_WITH_PARENT = tuple(ctypes.c_ulong(word) for word in (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def _checked(result: int, what: str) -> int:
@@ -48,7 +53,12 @@ def syscall(what: str, number: int, *arguments: object) -> int:
 def prctl(what: str, option: int, value: int) -> None:
     """`prctl(option, value, 0, 0, 0)`."""
     zero = ctypes.c_ulong(0)
-    _checked(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl {what}")
+    _checked(_prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl {what}")
+
+
+def die_with_parent() -> None:
+    """This process is killed when its parent ends."""
+    _checked(_prctl(*_DIE_WITH_PARENT), "prctl PDEATHSIG")
 
 
 def unshare(flags: int) -> None:

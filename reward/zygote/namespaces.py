@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from . import kernel
+from . import box, kernel
 
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
 _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 32, 4096, 16384, 1 << 18
@@ -36,7 +36,7 @@ def _write(path: str, text: str) -> None:
 
 
 def replace_root(readable: Sequence[str]) -> None:
-    """A read-only root directory that holds the `readable` directories at their own paths, and nothing else.
+    """A read-only root directory that holds the `readable` directories at their own paths, an empty box, and nothing else.
 
     The directories above them are new ones that everybody may pass, so that a program finds the standard library
     under any uid, even where the interpreter lives in somebody's private home.
@@ -51,6 +51,7 @@ def replace_root(readable: Sequence[str]) -> None:
     for path, descriptor in zip(readable, opened, strict=True):
         _bind_read_only(f"/proc/self/fd/{descriptor}", _STAGE + path)
         os.close(descriptor)
+    box.mounted(_STAGE)
     os.chdir(_STAGE)
     # Old and new root stacked in one place: pivot_root(2) describes this way of doing without a directory for the old.
     kernel.pivot_root(".", ".")

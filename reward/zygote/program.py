@@ -6,12 +6,13 @@ of other modules; and the parent distrusts the report all the same.
 
 import _sitebuiltins
 import builtins
+import io
+import marshal
 import mmap
 import os
 import random
 import sys
 import types
-from dataclasses import dataclass
 from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import NoReturn
@@ -33,17 +34,6 @@ _set_recursion_limit, _set_trace, _set_profile = sys.setrecursionlimit, sys.sett
 _stdout = sys.stdout
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A program as it is asked for."""
-
-    code: str
-    call: str | None
-    anchor_lines: list[int]
-    max_characters: int
-    """For the value's repr, and for all states together."""
-
-
 def prepare() -> None:
     """Brings the interpreter into the state that every program finds. Once, in the zygote: its children inherit it."""
     # The interpreter starts without `site`, which is where programs have these two from.
@@ -54,16 +44,28 @@ def prepare() -> None:
     vars(sys.modules["__main__"])["__builtins__"] = builtins
 
 
-def run(source: Source, report_to: int) -> NoReturn:
+def pack(code: str, call: str | None, anchor_lines: tuple[int, ...], max_characters: int, with_stdin: bool) -> bytes:
+    """A program as `run` takes it. `max_characters` bounds the value's repr, and all states together.
+
+    Raises:
+        ValueError: something in it cannot be sent.
+    """
+    return marshal.dumps((code, call, anchor_lines, max_characters, with_stdin))
+
+
+def run(payload: bytes, report_to: int) -> NoReturn:
     """Runs the program and ends the process; the report goes to file descriptor `report_to`.
 
-    The report is `A` and a message where an anchor is missing. Else it is `P`, if the code compiles, and then JSON with
-    `verdict`, `value`, `type_name`, `exception` and `states`.
+    `payload` is what `pack` made. The report is `A` and a message where an anchor is missing. Else it is `P`, if the code
+    compiles, and then JSON with `verdict`, `value`, `type_name`, `exception` and `states`.
     """
+    code, call, anchor_lines, max_characters, with_stdin = marshal.loads(payload)
     states: list[str] = []
     finish = partial(_finish, report_to, states)
+    if with_stdin:
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
     try:
-        program = compile_program(source.code, source.anchor_lines)
+        program = compile_program(code, anchor_lines)
     except AnchorMissing as error:
         _write_all(report_to, b"A" + str(error).encode())
         _exit(0)
@@ -73,15 +75,15 @@ def run(source: Source, report_to: int) -> NoReturn:
     # To be let go of where memory ran out, so that there is some left to say so.
     reserve = mmap.mmap(-1, _RESERVE_BYTES)
     try:
-        setattr(builtins, HOOK, recorder(states, source.max_characters, partial(finish, "output_limit")))
-        value, type_name = _evaluate(program, source.call, vars(sys.modules["__main__"]))
+        setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
+        value, type_name = _evaluate(program, call, vars(sys.modules["__main__"]))
     except MemoryError as error:
         error.__traceback__ = None
         reserve.close()
         finish("memory", error="MemoryError")
     except BaseException as error:
         finish("exception", error=_described(error))
-    if value is not None and str.__len__(value) > source.max_characters:
+    if value is not None and str.__len__(value) > max_characters:
         finish("output_limit")
     finish("ok", value, type_name)
 

@@ -8,7 +8,7 @@ processes or threads, send signals, open anything for writing, or make a socket.
 import ctypes
 import errno
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import kernel
 
@@ -28,31 +28,27 @@ Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, operand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bits:
+class Bits(NamedTuple):
     """Allow while no bit of `mask` is set in argument number `argument` (an int for the kernel: 32 bits count)."""
 
     argument: int
     mask: int
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """Allow while argument number `argument` (32 bits) is one of `values`."""
 
     argument: int
     values: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Null:
+class Null(NamedTuple):
     """Allow while argument number `argument` is a null pointer (64 bits)."""
 
     argument: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fails:
+class Fails(NamedTuple):
     """Never allow; say so with `error` instead of EPERM, where a library needs that answer to take another way."""
 
     error: int
@@ -120,17 +116,35 @@ def _body(rule: Rule) -> list[Instruction]:
 
 
 def assemble() -> list[Instruction]:
-    """The filter as BPF instructions: architecture, conditional calls, allowed calls, EPERM for the rest."""
+    """The filter as BPF instructions: the architecture first, then a search for the call's number.
+
+    The kernel walks a filter once for every number there is when it is installed, so depth costs more than length.
+    """
     kill = (_RETURN, 0, 0, RET_KILL)
     code: list[Instruction] = [(_LOAD, 0, 0, 4), (_JUMP_EQUAL, 1, 0, AUDIT_ARCH_X86_64), kill]
     code += [(_LOAD, 0, 0, 0), (_JUMP_GREATER_EQUAL, 0, 1, X32_BIT), kill]
-    for number, rule in RULES.items():
-        body = _body(rule)
-        code += [(_JUMP_EQUAL, 0, len(body), number), *body]
-    numbers = list(ALLOWED.values())
-    code += [(_JUMP_EQUAL, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
-    code += [(_RETURN, 0, 0, RET_ERRNO | errno.EPERM), (_RETURN, 0, 0, RET_ALLOW)]
-    return code
+    return code + _search(_stretches())
+
+
+def _stretches() -> list[tuple[int, list[Instruction]]]:
+    """Where each stretch of numbers that are answered alike begins, and the instructions that answer."""
+    allow, refuse = [(_RETURN, 0, 0, RET_ALLOW)], [(_RETURN, 0, 0, RET_ERRNO | errno.EPERM)]
+    answers = dict.fromkeys(ALLOWED.values(), allow) | {number: _body(rule) for number, rule in RULES.items()}
+    found = [(0, answers.get(0, refuse))]
+    for number in range(1, max(answers) + 2):
+        answer = answers.get(number, refuse)
+        if answer != found[-1][1]:
+            found.append((number, answer))
+    return found
+
+
+def _search(stretches: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
+    """A binary search for the last stretch that begins at or below the loaded number."""
+    if len(stretches) == 1:
+        return stretches[0][1]
+    middle = len(stretches) // 2
+    below = _search(stretches[:middle])
+    return [(_JUMP_GREATER_EQUAL, len(below), 0, stretches[middle][0]), *below, *_search(stretches[middle:])]
 
 
 class Filter:

@@ -1,91 +1,91 @@
-"""The zygote's main loop: take a program, fork a child for it, watch it, answer. One program at a time.
+"""The zygote's main loop: take a program, fork a child for it, keep its deadlines, say how it ended. One at a time.
 
-Started by `reward.sandbox` with: the project's directory, a level, a socket's descriptor, and layers to leave out.
+Started by `reward.zygote_process` with: the project's directory, a level, the descriptors of a socket and of the pipe for
+reports (the pipe for what programs print is descriptor 1), the folders of packages and the modules to load from them, and
+layers to leave out. The loop is kept short: every page of memory it writes is one that the next fork has to copy.
 """
 
+import errno
+import fcntl
 import gc
 import importlib
-import json
 import math
 import os
 import select
+import signal
 import socket
 import sys
 import time
-from typing import NoReturn, TypedDict
+from typing import NoReturn
 
-from . import frames, interception, kernel, program
+from . import box, kernel, messages, program
 from .isolation import Isolation, LayerMissing
-from .supervision import Child, ParentGone, watch
 
-MAX_REQUEST_BYTES = 8 << 20
-_REPORT = 3
-"""The descriptor a child reports to."""
+REPORT = 3
+"""The descriptor of the pipe for reports, in the zygote and in its children."""
+_HIGH = 10
+"""Descriptors from here on are the zygote's own."""
 _IDLE_MS = 5000
-_exit = os._exit  # Bound before any program can replace it.
+_NOBODY = b"-"
+"""In place of the parent's order: the parent has hung up."""
+_MIB = 1 << 20
+_exit, _write = os._exit, os.write  # Bound before any program can replace them.
 
 _COMMON = """
-    abc array bisect calendar cmath collections.abc contextlib copy dataclasses datetime decimal enum fractions
-    functools heapq itertools json math numbers operator random re statistics string struct textwrap time types typing
-    unicodedata _strptime
+    abc bisect cmath collections.abc contextlib copy functools heapq itertools json math operator random re string struct
+    time types typing
 """
 """What programs import most, loaded once. Not more, because every module makes every fork slower."""
 _UNCOMMON = """
-    asyncio base64 binascii bz2 concurrent.futures csv difflib hashlib html inspect keyword locale logging pathlib
-    platform pprint queue secrets shutil subprocess tempfile threading timeit tokenize traceback unittest
-    urllib.parse uuid warnings weakref zlib encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna
-    encodings.iso8859_15 encodings.latin_1 encodings.punycode encodings.rot_13 encodings.shift_jis
-    encodings.unicode_escape encodings.utf_16 encodings.utf_32 encodings.utf_7
+    array asyncio base64 binascii bz2 calendar concurrent.futures csv dataclasses datetime decimal difflib enum fractions
+    hashlib html inspect keyword locale logging numbers pathlib platform pprint queue secrets shutil statistics subprocess
+    tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref zlib
+    _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
+    encodings.punycode encodings.rot_13 encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32
+    encodings.utf_7
 """
 """Loaded as well where a child, under a uid of its own, may not be able to read the standard library any more."""
 
 
-class Request(TypedDict):
-    """A program to run and the limits it runs under; `reward.sandbox` documents them."""
-
-    code: str
-    call: str | None
-    anchor_lines: list[int]
-    wall_s: float
-    cpu_s: float
-    memory_mib: int
-    output_bytes: int
-
-
-class Answer(TypedDict):
-    """How the child ended (`supervision.Ending`); its stdout and its report follow as frames of their own."""
-
-    how: str
-    number: int
-    seconds: float
-    """Wall-clock time from before the fork until the child was gone."""
+class ParentGone(Exception):
+    """The process that asks for runs is no more."""
 
 
 def main() -> None:
-    """Prepares the process, says `{"level"}` or `{"missing"}` to the parent, and serves until it hangs up."""
-    project, level, descriptor, *without = sys.argv[1:]
-    connection = socket.socket(fileno=int(descriptor))
-    connection.set_inheritable(False)
+    """Prepares the process, says what level holds or what is missing to the parent, and serves until it hangs up."""
+    project, level, descriptor, reports, folders, modules, *without = sys.argv[1:]
+    connection = socket.socket(fileno=fcntl.fcntl(int(descriptor), fcntl.F_DUPFD_CLOEXEC, _HIGH))
+    reports_kept = fcntl.fcntl(int(reports), fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    os.closerange(3, _HIGH)
+    os.dup2(reports_kept, REPORT)
+    os.close(reports_kept)
     sys.path.remove(project)
+    library = [*sys.path]
+    sys.path += folders.split(os.pathsep)
+    try:
+        _preload(modules)
+    except ImportError as error:
+        connection.sendall(messages.frame(f"! packages: {error}"))
+        return
+    sys.path[:] = library
     _preload(_COMMON)
     if level == "nons" and os.geteuid() == 0:
         _preload(_UNCOMMON)
     try:
         isolation = Isolation(level, without)
     except LayerMissing as error:
-        connection.sendall(frames.pack(json.dumps({"missing": str(error)}).encode()))
+        connection.sendall(messages.frame(f"! {error}"))
         return
     program.prepare()
     gc.collect()
     gc.freeze()
-    connection.sendall(frames.pack(json.dumps({"level": level}).encode()))
+    connection.sendall(messages.frame(level))
     try:
-        while True:
-            _await_request(connection)
-            request: Request = json.loads(frames.receive(connection, MAX_REQUEST_BYTES))
-            connection.sendall(_run(request, isolation, connection))
-    except (frames.BrokenFrame, ParentGone, ConnectionError):
+        _serve(connection, isolation)
+    except (messages.Lost, ParentGone, ConnectionError):
         return
+    finally:
+        isolation.box.remove()
 
 
 def _preload(names: str) -> None:
@@ -93,60 +93,114 @@ def _preload(names: str) -> None:
         importlib.import_module(name)
 
 
-def _await_request(connection: socket.socket) -> None:
-    """Waits for the parent's next word, and notices its death even where another process holds its socket open.
+def _serve(connection: socket.socket, isolation: Isolation) -> NoReturn:
+    """Runs what is asked for.
 
     Raises:
-        ParentGone: this process has been given to another parent.
+        messages.Lost: the parent hung up.
+        ParentGone: the parent died, and another process holds its end of the socket open.
     """
     parent = os.getppid()
     poller = select.poll()
     poller.register(connection, select.POLLIN)
-    while not poller.poll(_IDLE_MS):
-        if os.getppid() != parent:
-            raise ParentGone
+    while True:
+        while not poller.poll(_IDLE_MS):
+            if os.getppid() != parent:
+                raise ParentGone
+        # An order to kill may come when the run has just ended; it is for nobody then.
+        if messages.exactly(connection, 1) == messages.RUN:
+            head = messages.receive_head(connection)
+            stdin = messages.exactly(connection, head.stdin_bytes)
+            files = messages.exactly(connection, head.files_bytes)
+            payload = messages.exactly(connection, head.program_bytes)
+            isolation.box.fill(files)
+            started = time.monotonic()
+            pid, pidfd = kernel.fork(isolation.namespaces)
+            if pid == 0:
+                _become_child(head, stdin, payload, isolation)
+            del stdin, files, payload
+            try:
+                how = _watch(pid, pidfd, poller, connection, started, head)
+                connection.sendall(_reap(pid, how, started, head.cpu_s))
+            finally:
+                os.close(pidfd)
 
 
-def _run(request: Request, isolation: Isolation, connection: socket.socket) -> bytes:
-    """Runs one program in a child: the answer's three frames."""
-    started = time.monotonic()
-    stdout, stdout_end = os.pipe()
-    report, report_end = os.pipe()
-    pid, pidfd = kernel.fork(isolation.namespaces)
-    if pid == 0:
-        _become_child(request, isolation, stdout_end, report_end)
-    os.close(stdout_end)
-    os.close(report_end)
-    # A character is at most twelve bytes of JSON, and the report holds a value, all states and a message.
-    report_cap = 12 * (2 * request["output_bytes"] + program.MAX_MESSAGE) + 16 * interception.MAX_STATES
-    caps = {stdout: request["output_bytes"], report: report_cap}
+def _watch(
+    pid: int, pidfd: int, poller: select.poll, connection: socket.socket, started: float, head: messages.Head
+) -> bytes:
+    """Waits for the child's end and brings it about where it is due: why, or nothing where the child ended by itself.
+
+    Raises:
+        messages.Lost: the parent hung up; the child is dead.
+    """
+    poller.register(pidfd, select.POLLIN)
+    # A child has one thread and uses no more CPU than time passes, so its clock need not be read before this.
+    left, how = min(head.wall_s, head.cpu_s), b""
+    while left > 0:
+        ready = [descriptor for descriptor, _ in poller.poll(max(1, math.ceil(1000 * left)))]
+        if pidfd in ready:
+            break
+        if ready:
+            how = connection.recv(1) or _NOBODY
+            break
+        wall_left, cpu_left = started + head.wall_s - time.monotonic(), head.cpu_s - _cpu_seconds(pid)
+        left = min(wall_left, cpu_left)
+        how = b"" if left > 0 else messages.CPU if cpu_left <= 0 else messages.WALL
+    poller.unregister(pidfd)
+    if how:
+        os.kill(pid, signal.SIGKILL)
+    if how == _NOBODY:
+        os.waitpid(pid, 0)
+        raise messages.Lost("the parent hung up")
+    return how
+
+
+def _reap(pid: int, how: bytes, started: float, cpu_s: float) -> bytes:
+    """Takes the child away and names its end, if nobody has yet: the status for the parent."""
+    _, status, usage = os.wait4(pid, 0)
+    used = usage.ru_utime + usage.ru_stime
+    number = os.waitstatus_to_exitcode(status)
+    if not how:
+        if number >= 0:
+            how = messages.EXIT
+        elif number == -signal.SIGXCPU or (number == -signal.SIGKILL and used >= cpu_s):
+            how = messages.CPU
+        elif number == -signal.SIGKILL:
+            how = messages.MEMORY  # Nobody here killed it: the machine's memory, or its group's, ran out.
+        else:
+            how = messages.SIGNAL
+    return messages.status(messages.Status(how, abs(number), time.monotonic() - started, used, usage.ru_maxrss))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far. The clock's id is how the kernel encodes `a process's scheduler time`."""
     try:
-        ending = watch(Child(pid, pidfd, stdout, report), connection, request["wall_s"], request["cpu_s"], caps)
-    finally:
-        for descriptor in (stdout, report, pidfd):
-            os.close(descriptor)
-    answer: Answer = {"how": ending.how, "number": ending.number, "seconds": time.monotonic() - started}
-    written = ending.written
-    return frames.pack(json.dumps(answer).encode(), bytes(written[stdout][: caps[stdout]]), bytes(written[report]))
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ESRCH):
+            raise
+        return 0.0  # It has just ended.
 
 
-def _become_child(request: Request, isolation: Isolation, stdout: int, report: int) -> NoReturn:
+def _become_child(head: messages.Head, stdin: bytes, payload: bytes, isolation: Isolation) -> NoReturn:
     """Confines this process and runs the program in it.
 
     The first byte of the report tells the parent whether the layers hold: I for isolated, ! before what went wrong.
     """
     try:
         os.dup2(0, 2)  # The zygote's stdin is /dev/null.
-        os.dup2(stdout, 1)
-        isolation.confine(memory_bytes=request["memory_mib"] << 20, cpu_s=math.ceil(request["cpu_s"]) + 1)
-        os.dup2(report, _REPORT)
-        kernel.close_from(_REPORT + 1)
-        os.write(_REPORT, b"I")
+        if stdin:
+            box.as_stdin(stdin)
+        if head.files_bytes:
+            isolation.box.enter()
+        isolation.confine(memory_bytes=head.memory_mib * _MIB, cpu_s=math.ceil(head.cpu_s) + 1)
+        kernel.close_from(REPORT + 1)
+        _write(REPORT, b"I")
     except BaseException as error:
-        os.write(report, f"!{type(error).__name__}: {error}".encode())
+        _write(REPORT, f"!{type(error).__name__}: {error}".encode())
         _exit(1)
-    source = program.Source(request["code"], request["call"], request["anchor_lines"], request["output_bytes"])
     try:
-        program.run(source, _REPORT)
+        program.run(payload, REPORT)
     finally:
         _exit(1)

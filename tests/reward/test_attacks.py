@@ -10,8 +10,9 @@ from pathlib import Path
 import attacks
 import pytest
 
-from reward.sandbox import Limits, Program, SandboxUnavailable, Zygote
+from reward.sandbox import Limits, Program, SandboxUnavailable
 from reward.zygote.isolation import LAYERS, LEVELS
+from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
 SOURCE = Path(attacks.__file__).read_text(encoding="utf-8")
@@ -64,14 +65,14 @@ def test_each_layer_alone_holds_what_it_is_there_for(layer):
     level = "nons" if layer in ("seccomp", "landlock", "privileges") else "full" if AS_ROOT else "userns"
     # Without root, a process namespace is only to be had inside a user namespace.
     needed = {layer, "namespaces"} if level == "userns" else {layer}
-    zygote = Zygote(level, tuple(other for other in LAYERS if other not in needed))
+    zygote = Zygote(level, (), tuple(other for other in LAYERS if other not in needed))
     outcomes = {name: run(zygote, name) for name in HELD[layer]}
     zygote.close()
     assert {name for name, value in outcomes.items() if not str(value).startswith(f"'BLOCKED {name}: ")} == set()
 
 
 def test_without_any_layer_the_attacks_get_through():
-    zygote = Zygote("nons", LAYERS)
+    zygote = Zygote("nons", (), LAYERS)
     expected = set().union(*HELD.values()) - (set() if AS_ROOT else {"change_root"})
     outcomes = {name: run(zygote, name) for name in expected}
     zygote.close()

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -229,7 +228,6 @@ def test_no_process_and_no_descriptor_is_left_after_many_runs(sandbox):
     ]
     sandbox.run(programs[0])
     zygote = sandbox._zygote.pid
-    resource.prlimit(zygote, resource.RLIMIT_NOFILE, (64, 64))
     counted = len(os.listdir("/proc/self/fd"))
     for program in programs * 34:
         assert not sandbox.run(program, Limits(output_bytes=100)).verdict.is_fault
@@ -312,6 +310,67 @@ def test_a_closed_sandbox_leaves_no_process():
     zygote = sandbox._zygote.pid
     sandbox.close()
     assert session(zygote) == []
+
+
+def test_standard_input_is_read_like_a_file(sandbox):
+    program = Program(
+        "first = input()\nimport sys\nrest = sys.stdin.read()", "(first, len(rest))", stdin="ä\n" + "x" * 100_000
+    )
+    assert sandbox.run(program).value == "('ä', 100000)"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_files_come_with_one_program_and_are_gone_for_the_next(level):
+    files = {"data/table.txt": b"1 2", "helper.py": b"def twice(x): return 2 * x"}
+    code = "import os\nfrom helper import twice\ntext = open('data/table.txt').read()"
+    with Sandbox(mode=level if level in available() else "nons") as sandbox:
+        assert sandbox.run(Program(code, "(twice(2), text)", files=files)).value == "(4, '1 2')"
+        assert sandbox.run(Program("open('helper.py', 'a')", files=files)).verdict is Verdict.EXCEPTION
+        hunt = "import os\nfound = [f for d in ('/box', '/tmp') if os.access(d, os.R_OK) for f in os.listdir(d)]"
+        assert sandbox.run(Program(hunt, "'helper.py' in found")).value in ("False", None)
+        assert sandbox.run(Program("import helper")).exception.startswith("ModuleNotFoundError")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up.py", "a/../../b", "", "a/./b", "a\0b"])
+def test_a_file_cannot_be_put_elsewhere(sandbox, name):
+    with pytest.raises(ValueError, match="is no path below the program's folder"):
+        sandbox.run(Program("", files={name: b""}))
+
+
+def test_packages_are_loaded_on_demand_and_only_known_ones():
+    with Sandbox(packages=("numpy",)) as sandbox:
+        execution = sandbox.run(
+            Program("import numpy as np\nx = np.random.default_rng(0)", "int(np.linalg.norm([3.0, 4.0]))")
+        )
+        assert (execution.verdict, execution.value) == (Verdict.OK, "5")
+        assert sandbox.run(Program("import pandas")).exception == "ModuleNotFoundError: No module named 'pandas'"
+    with Sandbox() as plain:
+        assert plain.run(Program("import numpy")).exception == "ModuleNotFoundError: No module named 'numpy'"
+    with pytest.raises(SandboxUnavailable, match="packages: torch is none of those programs may use: numpy"):
+        Sandbox(packages=("torch",))
+
+
+def test_a_run_tells_what_it_used(sandbox):
+    execution = sandbox.run(Program("x = bytearray(50 << 20)\nwhile True: pass"), Limits(wall_s=1, cpu_s=0.2))
+    assert (execution.verdict, execution.limit) == (Verdict.TIMEOUT, "cpu")
+    assert 0.2 <= execution.cpu_s < 0.4
+    assert 50 < execution.peak_mib < 90
+    asleep = sandbox.run(Program("import time; time.sleep(9)"), Limits(wall_s=0.2, cpu_s=0.1))
+    assert (asleep.verdict, asleep.limit) == (Verdict.TIMEOUT, "wall")
+
+
+def test_unittest_programs_run(sandbox):
+    code = (
+        "import io, unittest\nclass T(unittest.TestCase):\n    def test_a(self): self.assertEqual(1, 1)\n"
+        "    def test_b(self): self.assertEqual(1, 2)"
+    )
+    call = "(lambda r: (r.testsRun, len(r.failures)))(unittest.TextTestRunner(io.StringIO()).run("
+    call += "unittest.defaultTestLoader.loadTestsFromTestCase(T)))"
+    assert sandbox.run(Program(code, call)).value == "(2, 1)"
+
+
+def test_without_standard_input_there_is_none(sandbox):
+    assert sandbox.run(Program("input()")).exception == "EOFError: EOF when reading a line"
 
 
 def test_no_level_is_used_whose_self_test_an_attack_passes(monkeypatch):

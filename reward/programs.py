@@ -1,0 +1,70 @@
+"""What a sandbox is given and what it gives back: a program, its limits, and what became of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from rl.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use up."""
+
+    wall_s: float = 2.0
+    cpu_s: float = 1.0
+    memory_mib: int = 512
+    """Beyond what the interpreter itself takes."""
+    output_bytes: int = 65536
+    """For stdout (bytes), for the value's repr and for all states together (characters)."""
+
+    def __post_init__(self) -> None:
+        """Refuses limits that are not positive, finite numbers.
+
+        Raises:
+            ValueError: naming the limit.
+        """
+        for field in fields(self):
+            bound = getattr(self, field.name)
+            if not (bound > 0 and math.isfinite(bound)):
+                raise ValueError(f"{field.name}: {bound} is no limit, a positive number is")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Something to run."""
+
+    code: str
+    call: str | None = None
+    """One expression, evaluated after the code, whose value is wanted."""
+    anchor_lines: tuple[int, ...] = ()
+    """Lines of `code` with a `print(f"NAME: {NAME}")` whose text is recorded as a state instead of printed."""
+    stdin: str = ""
+    """What the program reads from its standard input."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files in the folder the program runs in, by relative path; modules among them can be imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What became of one run."""
+
+    verdict: Verdict
+    value: str | None = None
+    """`repr` of the call's value."""
+    type_name: str | None = None
+    exception: str | None = None
+    """`TypeName: message`; with `sandbox_error`, what went wrong with the machinery."""
+    stdout: str = ""
+    """What the program printed itself, up to the limit."""
+    states: tuple[str, ...] = ()
+    """`NAME: value`, one for every anchor that was reached, in order."""
+    limit: Literal["cpu", "wall"] | None = None
+    """Which time ran out, with `timeout`."""
+    seconds: float = 0.0
+    """Wall-clock time from the start of the process to its end."""
+    cpu_s: float = 0.0
+    peak_mib: float = 0.0
+    """Most memory held at a time, the interpreter's own 15 or so included."""
+    level: str = ""

@@ -1,0 +1,97 @@
+"""What parent and zygote say to each other over a stream socket, in fixed layouts. No child ever holds this socket.
+
+    parent  RUN, a request's head, its stdin, its files, its program      KILL, while a run goes on
+    zygote  once: its welcome, a frame of text                            a status after each run
+
+Texts are marshalled: both sides are the same interpreter, and what comes from the parent is trusted.
+"""
+
+import socket
+import struct
+from typing import NamedTuple
+
+RUN, KILL = b"R", b"K"
+MAX_REQUEST_BYTES = 8 << 20
+
+EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED = b"E", b"S", b"C", b"W", b"M", b"K"
+"""How a run ended: by itself (with a number), by a signal (with a number), at a deadline, without memory, by `KILL`."""
+
+_LENGTH = struct.Struct("=I")
+_HEAD = struct.Struct("=ddIIII")
+_STATUS = struct.Struct("=ciddQ")
+
+
+class Lost(Exception):
+    """The other side is gone."""
+
+
+class Head(NamedTuple):
+    """The head of a request: the limits, and how many bytes of each part follow."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mib: int
+    stdin_bytes: int
+    files_bytes: int
+    program_bytes: int
+
+
+class Status(NamedTuple):
+    """How a run ended."""
+
+    how: bytes
+    number: int
+    """Exit status or signal."""
+    seconds: float
+    """Wall-clock time from before the fork until the child was gone."""
+    cpu_s: float
+    peak_kib: int
+    """Most memory it held at a time, the interpreter included."""
+
+
+def request(limits: tuple[float, float, int], stdin: bytes, files: bytes, program: bytes) -> bytes:
+    """A whole request, ready for one send; `limits` are wall-clock and CPU seconds and MiB."""
+    return RUN + _HEAD.pack(*limits, len(stdin), len(files), len(program)) + stdin + files + program
+
+
+def receive_head(connection: socket.socket) -> Head:
+    """The head of a request whose `RUN` has been read."""
+    return Head(*_HEAD.unpack(exactly(connection, _HEAD.size)))
+
+
+def status(found: Status) -> bytes:
+    """A status as bytes."""
+    return _STATUS.pack(*found)
+
+
+def receive_status(connection: socket.socket) -> Status:
+    """The status of the run that goes on."""
+    return Status(*_STATUS.unpack(exactly(connection, _STATUS.size)))
+
+
+def frame(text: str) -> bytes:
+    """A text with its length before it."""
+    payload = text.encode()
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def receive_frame(connection: socket.socket) -> str:
+    """A framed text."""
+    (length,) = _LENGTH.unpack(exactly(connection, _LENGTH.size))
+    return exactly(connection, min(length, MAX_REQUEST_BYTES)).decode()
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    """The next `count` bytes.
+
+    Raises:
+        Lost: the stream ended.
+        TimeoutError: the socket's own timeout passed.
+    """
+    data = connection.recv(count, socket.MSG_WAITALL) if count else b""
+    while len(data) < count:
+        more = connection.recv(count - len(data), socket.MSG_WAITALL)
+        if not more:
+            raise Lost("the stream ended")
+        data += more
+    return data

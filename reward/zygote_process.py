@@ -1,0 +1,272 @@
+"""One zygote process and the conversation with it. What comes back from a child is taken for what it is: untrusted bytes."""
+
+import importlib.util
+import marshal
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from reward import report
+from reward.programs import Execution, Limits, Program
+from reward.zygote import messages
+from reward.zygote.interception import MAX_STATES
+from reward.zygote.program import MAX_MESSAGE, pack
+from rl.verdicts import Verdict
+
+PACKAGES = {"numpy": ("numpy", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random")}
+"""Third-party packages that programs may use, each with the modules to load before the doors close."""
+
+_START_S = 30.0
+_GRACE_S = 5.0
+"""How long after the wall-clock limit the zygote may take to answer, on a busy machine."""
+_QUICK_MS = 5
+"""Most runs are over by then, and need be looked at only once: the pipes hold what is written meanwhile."""
+_CHUNK = 65536
+_ROOM = Path(__file__).parent
+_BOOT = "import sys; sys.path.append(sys.argv[1]); from zygote.serve import main; main()"
+
+
+class SandboxUnavailable(Exception):
+    """The isolation asked for cannot be had here; the message says which layer is missing and what to do."""
+
+
+class ZygoteFault(Exception):
+    """The zygote died, did not answer, or could not confine a child: nothing the program is to blame for."""
+
+
+class Zygote:
+    """One zygote process, the socket to it, and the pipes that its children, one after the other, write to."""
+
+    def __init__(self, level: str, packages: Sequence[str] = (), without: Sequence[str] = ()) -> None:
+        """Starts the process.
+
+        `without` leaves layers out, so that a test can show what each of them holds; nothing else may pass it.
+
+        Raises:
+            SandboxUnavailable: a layer of the level, or a package, is missing.
+        """
+        self.level = level
+        folders, modules = _located(packages)
+        self._connection, theirs = socket.socketpair()
+        self._stdout, their_stdout = os.pipe()
+        self._report, their_report = os.pipe()
+        for descriptor in (self._stdout, self._report):
+            os.set_blocking(descriptor, False)
+        arguments = [str(_ROOM), level, str(theirs.fileno()), str(their_report), folders, modules, *without]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", _BOOT, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=their_stdout,
+                cwd="/",
+                env=_environment(),
+                pass_fds=(theirs.fileno(), their_report),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(their_stdout)
+            os.close(their_report)
+        self._over = select.poll()
+        self._over.register(self._connection, select.POLLIN)
+        self._anything = select.poll()
+        for file in (self._connection, self._stdout, self._report):
+            self._anything.register(file, select.POLLIN)
+        try:
+            self._connection.settimeout(_START_S)
+            welcome = messages.receive_frame(self._connection)
+        except (messages.Lost, OSError) as error:
+            self.close()
+            raise SandboxUnavailable(f"level {level} does not start: {error}") from None
+        if welcome.startswith("!"):
+            self.close()
+            raise SandboxUnavailable(welcome[2:])
+
+    @property
+    def pid(self) -> int:
+        """The zygote's process id."""
+        return self._process.pid
+
+    def run(self, program: Program, limits: Limits) -> Execution:
+        """One run; see `Sandbox.run`.
+
+        Raises:
+            ZygoteFault: the machinery failed.
+            ValueError: an anchor line without an anchor, a file's name that leads elsewhere, or a text beyond all measure.
+        """
+        message = _request(program, limits)
+        # A character is at most twelve bytes of JSON, and the report holds a value, all states and a message.
+        report_cap = 12 * (2 * limits.output_bytes + MAX_MESSAGE) + 16 * MAX_STATES
+        stdout, told = _Pipe(self._stdout, limits.output_bytes), _Pipe(self._report, report_cap)
+        self._connection.settimeout(limits.wall_s + _GRACE_S)
+        try:
+            self._connection.sendall(message)
+            if not self._over.poll(_QUICK_MS):
+                self._follow((stdout, told), time.monotonic() + limits.wall_s + _GRACE_S)
+            status = messages.receive_status(self._connection)
+        except TimeoutError:
+            raise ZygoteFault("the zygote does not answer") from None
+        except (messages.Lost, OSError) as error:
+            raise ZygoteFault(f"the zygote is gone: {error}") from None
+        # Nobody is left who could write: what is in the pipes now is all there is.
+        stdout.read_all()
+        told.read_all()
+        return _execution(status, stdout, told, limits, self.level)
+
+    def _follow(self, pipes: "tuple[_Pipe, _Pipe]", deadline: float) -> None:
+        """Reads what a longer run writes until it is over, and ends it when that is too much.
+
+        Raises:
+            TimeoutError: the deadline passed.
+        """
+        killed = False
+        while True:
+            left = deadline - time.monotonic()
+            ready = [descriptor for descriptor, _ in self._anything.poll(max(0.0, 1000 * left))]
+            if self._connection.fileno() in ready:
+                return
+            if left <= 0:
+                raise TimeoutError
+            for pipe in pipes:
+                if pipe.descriptor in ready:
+                    pipe.read()
+            if not killed and any(pipe.overflows for pipe in pipes):
+                self._connection.sendall(messages.KILL)
+                killed = True
+
+    def close(self) -> None:
+        """Ends the process; it kills its child, if it has one, on its way."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for descriptor in (self._stdout, self._report):
+            os.close(descriptor)
+
+
+class _Pipe:
+    """What one run writes to a pipe: kept up to a cap, and read to the end so that the next run finds it empty."""
+
+    def __init__(self, descriptor: int, cap: int) -> None:
+        self.descriptor = descriptor
+        self.kept = bytearray()
+        self.overflows = False
+        self._cap = cap
+
+    def read(self) -> bool:
+        """Takes what is there, at most a chunk; whether there was anything."""
+        try:
+            data = os.read(self.descriptor, _CHUNK)
+        except BlockingIOError:
+            return False
+        room = self._cap - len(self.kept)
+        self.kept += data[:room]
+        self.overflows = self.overflows or len(data) > room
+        return bool(data)
+
+    def read_all(self) -> None:
+        """Empties the pipe."""
+        while self.read():
+            pass
+
+
+def _located(packages: Sequence[str]) -> tuple[str, str]:
+    """Where the packages are, and the modules to load, both as the zygote wants them.
+
+    Raises:
+        SandboxUnavailable: a package is not one of those programs may use, or is not installed.
+    """
+    folders: dict[str, None] = {}
+    for package in packages:
+        if package not in PACKAGES:
+            raise SandboxUnavailable(f"packages: {package} is none of those programs may use: {', '.join(PACKAGES)}")
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise SandboxUnavailable(f"packages: {package} is not installed here")
+        folders[str(Path(spec.origin).parents[1])] = None
+    return os.pathsep.join(folders), " ".join(module for package in packages for module in PACKAGES[package])
+
+
+def _environment() -> dict[str, str]:
+    """What the zygote's environment holds: nothing a program's result could depend on but what is fixed here."""
+    kept = ("LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
+    fixed = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+    # Symbols are looked up once here instead of by every child.
+    fixed["LD_BIND_NOW"] = "1"
+    return fixed | {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def _request(program: Program, limits: Limits) -> bytes:
+    stdin = program.stdin.encode()
+    files = marshal.dumps(_checked(program.files)) if program.files else b""
+    packed = pack(program.code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin))
+    size = len(stdin) + len(files) + len(packed)
+    if size > messages.MAX_REQUEST_BYTES:
+        raise ValueError(f"code: the program takes {size} bytes, {messages.MAX_REQUEST_BYTES} can be run")
+    return messages.request((limits.wall_s, limits.cpu_s, limits.memory_mib), stdin, files, packed)
+
+
+def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files by plain relative paths.
+
+    Raises:
+        ValueError: a name leads out of the folder or cannot be one.
+    """
+    for name in files:
+        path = PurePosixPath(name)
+        if not name or path.is_absolute() or "\0" in name or any(part in ("..", ".") for part in name.split("/")):
+            raise ValueError(f"files: {name!r} is no path below the program's folder")
+    return {str(PurePosixPath(name)): bytes(content) for name, content in files.items()}
+
+
+def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limits, level: str) -> Execution:
+    """Puts together what the zygote saw and what the child told.
+
+    The first bytes of the report were written before the program ran: I, the layers hold; then A, an anchor is missing,
+    or P, the program starts.
+
+    Raises:
+        ZygoteFault: the child was never confined.
+        ValueError: an anchor line without an anchor.
+    """
+    report_text = bytes(told.kept)
+    if not report_text.startswith(b"I"):
+        what = report_text[1:].decode(errors="replace") or f"it ended by {status.how.decode()} {status.number}"
+        raise ZygoteFault(f"a child could not be confined: {what}")
+    if report_text.startswith(b"IA"):
+        raise ValueError(f"anchor_lines: {report_text[2:].decode(errors='replace')}")
+    how = messages.KILLED if stdout.overflows or told.overflows else status.how
+    found = None
+    if how == messages.EXIT and status.number == 0:
+        found = report.read(report_text[1:].removeprefix(b"P"), limits.output_bytes)
+    return Execution(
+        verdict=_ENDINGS[how] if found is None else found.verdict,
+        value=None if found is None else found.value,
+        type_name=None if found is None else found.type_name,
+        exception=None if found is None else found.exception,
+        stdout=stdout.kept.decode(errors="replace"),
+        states=() if found is None else found.states,
+        limit="cpu" if how == messages.CPU else "wall" if how == messages.WALL else None,
+        seconds=status.seconds,
+        cpu_s=status.cpu_s,
+        peak_mib=status.peak_kib / 1024,
+        level=level,
+    )
+
+
+_ENDINGS = {
+    messages.EXIT: Verdict.NO_RESULT,
+    messages.SIGNAL: Verdict.CRASHED,
+    messages.CPU: Verdict.TIMEOUT,
+    messages.WALL: Verdict.TIMEOUT,
+    messages.MEMORY: Verdict.MEMORY,
+    messages.KILLED: Verdict.OUTPUT_LIMIT,
+}
+"""What the zygote saw, where the child said nothing that can be read."""
