@@ -25,10 +25,10 @@ class Limits:
         Raises:
             ValueError: naming the limit.
         """
-        for field in fields(self):
-            bound = getattr(self, field.name)
+        for limit in fields(self):
+            bound = getattr(self, limit.name)
             if not (bound > 0 and math.isfinite(bound)):
-                raise ValueError(f"{field.name}: {bound} is no limit, a positive number is")
+                raise ValueError(f"{limit.name}: {bound} is no limit, a positive number is")
 
 
 @dataclass(frozen=True, slots=True)
