@@ -7,10 +7,9 @@ with it. What comes back from a child is taken for what it is, untrusted bytes. 
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from reward.programs import Execution, Limits, Program
-from reward.zygote.isolation import LEVELS
 from reward.zygote_process import SandboxUnavailable, Zygote, ZygoteFault
 from rl.verdicts import Verdict
 
@@ -41,9 +40,10 @@ class Sandbox:
         self.restarts = 0
         self._zygote: Zygote | None = None
         refusals: list[str] = []
-        for level in LEVELS if mode is None else (mode,):
+        levels: tuple[Level, ...] = get_args(Level) if mode is None else (mode,)
+        for level in levels:
             try:
-                self.level = level
+                self.level: Level = level
                 self._zygote = self._start()
                 return
             except SandboxUnavailable as error:

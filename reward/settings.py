@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from reward.sandbox import Limits
+from reward.zygote_process import PACKAGES
 from rl.settings import Settings
 
 
@@ -12,13 +13,40 @@ class RewardSettings(Settings):
     """How many reward workers there are, what each takes, and what one sandboxed run may use."""
 
     replicas: int = Field(2, ge=1)
+    """Reward workers; with `max_replicas`, the fewest."""
+    max_replicas: int | None = Field(None, ge=1)
+    """The most workers that load may bring; none keeps their number."""
+    target_in_flight: float = Field(16.0, gt=0)
+    """Calls a worker should have in flight: more bring another worker, fewer let one go."""
+    slots: int = Field(1, ge=1)
+    """Sandboxes of each worker, run side by side."""
+    max_in_flight: int = Field(64, ge=1)
+    """Calls a worker takes at a time; each is a group."""
+    max_waiting: int = Field(4096, ge=1)
+    """Calls that may wait at a caller for a worker; one more is refused, and the caller tries again later."""
     num_cpus: float = Field(0.25, gt=0)
     mode: Literal["full", "userns", "nons"] | None = None
     """Isolation level; None takes the strongest that works on the host."""
+    packages: list[str] = []
+    """Third-party packages that programs may import; each makes every run dearer."""
     wall_s: float = Field(5.0, gt=0)
     cpu_s: float = Field(1.0, gt=0)
     memory_mib: int = Field(512, ge=16)
     output_bytes: int = Field(65536, ge=256)
+
+    @field_validator("packages")
+    @classmethod
+    def _known(cls, packages: list[str]) -> list[str]:
+        unknown = sorted(set(packages) - PACKAGES.keys())
+        if unknown:
+            raise ValueError(f"{unknown[0]} is none of those programs may use: {', '.join(PACKAGES)}")
+        return packages
+
+    @model_validator(mode="after")
+    def _grows(self) -> "RewardSettings":
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas ({self.max_replicas}) is less than replicas ({self.replicas})")
+        return self
 
 
 def sandbox_limits(settings: RewardSettings) -> Limits:

@@ -1,0 +1,146 @@
+"""How fast programs are run in isolation, against the ways others do it: `codereason bench sandbox`."""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from reward.programs import Limits, Program
+from reward.sandbox import Level
+from reward.slots import Slots
+from rl.verdicts import Verdict
+
+_CHECKER = Path(__file__).parent / "official_checker.py"
+_PYTHON = Path(sys.base_prefix) / "bin" / "python3"
+_LIMITS = Limits(wall_s=5, cpu_s=2)
+_RUNAWAYS = 20
+_RUNAWAY = Limits(wall_s=0.2, cpu_s=5)
+
+
+def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Level | None = None) -> dict[str, Any]:
+    """Time the ways of running the same checks, `slots` at a time.
+
+    Args:
+        programs: rows with `code`, `input` and `output`, as CRUXEval's.
+        runs: how many runs the sandbox is timed over; the slower ways do a tenth of them.
+        slots: how many at a time, for every way.
+        mode: level of isolation; None takes the best.
+    """
+    wanted = [programs[index % len(programs)] for index in range(runs)]
+    few = wanted[: max(runs // 10, 1)]
+    with Slots(slots, _LIMITS, mode) as pool:
+        level = pool.level
+        _sandboxed(pool, wanted[: 10 * slots], slots)
+        ours = _sandboxed(pool, wanted, slots)
+        latency = _kill_latency(pool)
+    official, fresh = _official(few, slots), _fresh(few, slots)
+    return {
+        "level": level,
+        "at_a_time": slots,
+        "runs": runs,
+        "runs_per_s": ours,
+        "official_checker_per_s": official,
+        "fresh_process_per_s": fresh,
+        "times_official_checker": ours / official,
+        "times_fresh_process": ours / fresh,
+        "kill_latency_ms": latency,
+        "cpu_ms_a_run": _cpu_ms(wanted, slots, mode),
+        "by_slots": {str(count): _with_slots(count, wanted, mode) for count in (1, 2, 4)},
+    }
+
+
+def program(row: dict[str, str]) -> Program:
+    """A row as the sandbox runs it."""
+    return Program(row["code"], f"f({row['input']})")
+
+
+def _sandboxed(pool: Slots, rows: Sequence[dict[str, str]], slots: int) -> float:
+    """Runs per second; every one must come to its end."""
+
+    def one(row: dict[str, str]) -> None:
+        execution = pool.run(program(row))
+        if execution.verdict is not Verdict.OK:
+            raise RuntimeError(f"{row.get('id', row['input'])}: {execution.verdict} {execution.exception or ''}")
+
+    return _per_second(one, rows, slots)
+
+
+def _per_second(one: Callable[[dict[str, str]], None], rows: Sequence[dict[str, str]], workers: int) -> float:
+    with ThreadPoolExecutor(workers) as threads:
+        began = time.perf_counter()
+        for _ in threads.map(one, rows):
+            pass
+        return len(rows) / (time.perf_counter() - began)
+
+
+def _with_slots(count: int, rows: Sequence[dict[str, str]], mode: Level | None) -> float:
+    with Slots(count, _LIMITS, mode) as pool:
+        return _sandboxed(pool, rows[: len(rows) // 2], count)
+
+
+def _kill_latency(pool: Slots) -> dict[str, float]:
+    """Milliseconds from a runaway's deadline until it is gone."""
+    late = []
+    for _ in range(_RUNAWAYS):
+        execution = pool.run(Program("while True: pass"), _RUNAWAY)
+        late.append(1000 * (execution.seconds - _RUNAWAY.wall_s))
+    return {"median": statistics.median(late), "worst": max(late)}
+
+
+def _cpu_ms(rows: Sequence[dict[str, str]], slots: int, mode: Level | None) -> float:
+    """CPU time of a run, all processes that take part together; what starting them costs is taken off."""
+
+    def used(count: int) -> float:
+        before = _all_cpu_s()
+        with Slots(slots, _LIMITS, mode) as pool:
+            if count:
+                _sandboxed(pool, rows[:count], slots)
+        return _all_cpu_s() - before
+
+    count = len(rows) // 2
+    return 1000 * (used(count) - used(0)) / count
+
+
+def _all_cpu_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _checks(rows: Sequence[dict[str, str]]) -> list[str]:
+    return [f"{row['code']}\nassert {row['output']} == f({row['input']})" for row in rows]
+
+
+def _official(rows: Sequence[dict[str, str]], workers: int) -> float:
+    texts = _checks(rows)
+
+    def share(index: int) -> dict[str, float]:
+        done = subprocess.run(
+            [str(_PYTHON), "-I", str(_CHECKER)],
+            input=json.dumps(texts[index::workers]),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=600,
+        )
+        return dict(json.loads(done.stdout))
+
+    with ThreadPoolExecutor(workers) as threads:
+        shares = list(threads.map(share, range(workers)))
+    if sum(found["passed"] for found in shares) != len(texts):
+        raise RuntimeError(f"the official way passes {sum(found['passed'] for found in shares)} of {len(texts)} checks")
+    return len(texts) / max(found["seconds"] for found in shares)
+
+
+def _fresh(rows: Sequence[dict[str, str]], workers: int) -> float:
+    def one(row: dict[str, str]) -> None:
+        text = _checks([row])[0]
+        subprocess.run([str(_PYTHON), "-I", "-c", text], check=True, timeout=60, env={"PATH": os.defpath})
+
+    return _per_second(one, rows, workers)

@@ -1,0 +1,47 @@
+"""`codereason bench NAME`: how fast a part is, as JSON with its ratios."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.config import BadInput
+from cluster.runs import read_jsonl
+from reward.sandbox import Level
+
+app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is_help=True)
+
+_CRUXEVAL = Path(__file__).parents[1] / "tests" / "data" / "cruxeval.jsonl"
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `bench sandbox` a command of a group while it is the only one."""
+
+
+@app.command()
+def sandbox(
+    programs: Annotated[Path, typer.Option(help="JSONL of {code, input, output}.")] = _CRUXEVAL,
+    runs: Annotated[int, typer.Option(min=10, help="Runs that the sandbox is timed over.")] = 4000,
+    slots: Annotated[int, typer.Option(min=1, help="Runs at a time, for every way of running them.")] = 2,
+    mode: Annotated[Level | None, typer.Option(help="Isolation level; the best there is if not given.")] = None,
+    pool: Annotated[bool, typer.Option(help="Whether to measure through Ray Serve as well.")] = True,
+) -> None:
+    """Isolated runs against CRUXEval's official way and against a fresh Python process each."""
+    import benchmarks.sandbox
+
+    try:
+        rows = read_jsonl(programs)
+    except OSError as error:
+        raise BadInput(f"{programs}: {error.strerror}") from None
+    missing = [index for index, row in enumerate(rows, 1) if not {"code", "input", "output"} <= row.keys()]
+    if missing or not rows:
+        raise BadInput(f"{programs}: line {missing[0] if missing else 1} must have code, input and output")
+    found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
+    if pool:
+        import benchmarks.reward_pool
+
+        through = benchmarks.reward_pool.measure(rows, runs=runs, slots=slots, mode=mode)
+        found |= through | {"share_of_bare_sandbox": through["through_serve_per_s"] / found["runs_per_s"]}
+    typer.echo(json.dumps(found, indent=2))
