@@ -20,8 +20,8 @@ import time
 
 _SECONDS = 3.0
 _NAMES = {
-    os: "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace unlink "
-    "fchmod fchown chmod chown chroot lchown getcwd chdir",
+    os: "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace "
+    "unlink fchmod fchown chmod chown chroot lchown getcwd chdir",
     shutil: "rmtree move chown",
     subprocess: "Popen",
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from rl.problems import Problem
@@ -19,6 +20,9 @@ _SCORE_TRIES = 3
 
 _CALL_TRIES = 3
 """How often a call is made when its replica dies."""
+
+_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+"""How long to wait before asking a full pool again: at first, and at most."""
 
 
 class PoolUnresponsive(RuntimeError):
@@ -129,15 +133,25 @@ class Collector:
         return scores
 
     async def _answer(self, call: Callable[[], Any], pool: str, what: str) -> Any:
-        """Make a call and wait for it; one that dies with its replica is made again, of another or a new one."""
+        """Make a call and wait for it.
+
+        One that dies with its replica is made again, of another or a new one: scoring and sampling change nothing, so what
+        may have been done twice counts once. One that a full pool refuses is made again after a pause.
+        """
+        deaths, pause = 0, _PAUSE_S
         try:
             async with asyncio.timeout(self._deadline_s):
-                for _ in range(_CALL_TRIES - 1):
+                while True:
                     try:
                         return await call()
+                    except BackPressureError:
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE_S)
                     except RayActorError:
+                        deaths += 1
+                        if deaths == _CALL_TRIES:
+                            raise
                         await asyncio.sleep(1)
-                return await call()
         except RayActorError as error:
             raise PoolUnresponsive(f"{pool} replicas died while they made {what}: {' '.join(str(error).split())}") from None
         except TimeoutError:

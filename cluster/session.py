@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ def ray_session(settings: RunSettings) -> Iterator[None]:
         logging_level=logging.ERROR,
         runtime_env={"env_vars": worker_environment()},
     )
+    # Ray's own handler aborts the process. A scheduler's request to end is to be taken as Ctrl-C, which leaves nothing.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})

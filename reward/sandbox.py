@@ -87,7 +87,7 @@ class Sandbox:
         return Execution(Verdict.SANDBOX_ERROR, exception=fault, level=self.level)
 
     def _start(self) -> Zygote:
-        zygote = Zygote(self.level, self._packages)
+        zygote = Zygote(self.level, self._packages, memory_mib=self._limits.memory_mib)
         try:
             _self_test(zygote)
         except ZygoteFault as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from reward import report
+from reward.control_groups import ControlGroup
 from reward.programs import Execution, Limits, Program
 from reward.zygote import messages
 from reward.zygote.interception import MAX_STATES
@@ -42,8 +43,10 @@ class ZygoteFault(Exception):
 class Zygote:
     """One zygote process, the socket to it, and the pipes that its children, one after the other, write to."""
 
-    def __init__(self, level: str, packages: Sequence[str] = (), without: Sequence[str] = ()) -> None:
-        """Starts the process.
+    def __init__(
+        self, level: str, packages: Sequence[str] = (), without: Sequence[str] = (), memory_mib: int = Limits().memory_mib
+    ) -> None:
+        """Starts the process. `memory_mib` is what its group allows; a run's own limit may be lower.
 
         `without` leaves layers out, so that a test can show what each of them holds; nothing else may pass it.
 
@@ -51,6 +54,7 @@ class Zygote:
             SandboxUnavailable: a layer of the level, or a package, is missing.
         """
         self.level = level
+        self.group = ControlGroup(memory_mib)
         folders, modules = _located(packages)
         self._connection, theirs = socket.socketpair()
         self._stdout, their_stdout = os.pipe()
@@ -72,6 +76,7 @@ class Zygote:
             theirs.close()
             os.close(their_stdout)
             os.close(their_report)
+        self.group.take(self._process.pid)
         self._over = select.poll()
         self._over.register(self._connection, select.POLLIN)
         self._anything = select.poll()
@@ -149,6 +154,7 @@ class Zygote:
             self._process.wait()
         for descriptor in (self._stdout, self._report):
             os.close(descriptor)
+        self.group.remove()
 
 
 class _Pipe:

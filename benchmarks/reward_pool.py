@@ -1,0 +1,55 @@
+"""How much of the bare sandbox's speed is left when programs are run through Ray Serve, a group of eight a call."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray import serve
+
+from benchmarks.sandbox import program
+from cluster.session import worker_environment
+from reward.deployment import deploy
+from reward.programs import Program
+from reward.sandbox import Level
+from reward.settings import RewardSettings
+from rl.verdicts import Verdict
+
+_GROUP = 8
+_IN_FLIGHT = 8
+_DEADLINE_S = 600
+
+
+def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Level | None = None) -> dict[str, Any]:
+    """Runs per second of one worker with `slots` slots, behind a local Serve."""
+    programs = [program(rows[index % len(rows)]) for index in range(runs)]
+    settings = RewardSettings(replicas=1, slots=slots, num_cpus=1, mode=mode, wall_s=5, cpu_s=2)
+    environment = worker_environment()
+    runtime = {"env_vars": environment}
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime)
+    try:
+        serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+        handle = deploy("bench-reward", settings, environment)
+        asyncio.run(_all(handle, programs[: runs // 10]))
+        return {"through_serve_per_s": asyncio.run(_all(handle, programs)), "group": _GROUP}
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+async def _all(handle: Any, programs: Sequence[Program]) -> float:
+    room = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def group(begin: int) -> None:
+        async with room:
+            executions = await handle.execute.remote(programs[begin : begin + _GROUP])
+        bad = [execution for execution in executions if execution.verdict is not Verdict.OK]
+        if bad:
+            raise RuntimeError(f"a run ended as {bad[0].verdict}: {bad[0].exception}")
+
+    began = time.perf_counter()
+    async with asyncio.timeout(_DEADLINE_S):
+        await asyncio.gather(*(group(begin) for begin in range(0, len(programs), _GROUP)))
+    return len(programs) / (time.perf_counter() - began)

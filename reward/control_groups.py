@@ -1,0 +1,116 @@
+"""A control group for each sandbox, where the host lets us make one: a second bound on memory, and on processes.
+
+Resource limits hold one process; a group holds everything a run makes the kernel keep for it, and whatever would get past
+the other layers. Version 1 and 2 of the kernel's interface are found by looking; where neither can be had there is no
+group, and the sandbox says so.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+PROCESSES = 64
+"""Most processes and threads of a sandbox at a time, its own included."""
+OVERHEAD_MIB = 128
+"""What the zygote and the kernel's own bookkeeping may take beyond a run's memory."""
+
+_PREFIX = "codereason-"
+_NAME = re.compile(_PREFIX + r"(\d+)-\d+")
+_MEMBERS = "cgroup.procs"
+_made = count()
+
+
+class Place(NamedTuple):
+    """A folder in which groups can be made, and the files of a group that hold its bounds."""
+
+    folder: Path
+    memory: str | None
+    processes: str | None
+
+
+def places(mounts: str, own: str, root: Path = Path("/")) -> list[Place]:
+    """Where this process's groups would go.
+
+    Args:
+        mounts: text of `/proc/self/mounts`.
+        own: text of `/proc/self/cgroup`.
+        root: put before every path, for a test.
+    """
+    paths = {name: path for _, names, path in (line.split(":", 2) for line in own.splitlines()) for name in names.split(",")}
+    found = []
+    for line in mounts.splitlines():
+        _, target, kind, options, *_ = line.split()
+        top = root / target.lstrip("/")
+        if kind == "cgroup":
+            for name, memory, processes in (("memory", "memory.limit_in_bytes", None), ("pids", None, "pids.max")):
+                if name in options.split(",") and name in paths:
+                    found.append(Place(top / paths[name].lstrip("/"), memory, processes))
+        elif kind == "cgroup2" and paths.get("", "/") != "/":
+            # A group with processes in it cannot divide itself: ours go beside our own.
+            beside = (top / paths[""].lstrip("/")).parent
+            shared = _read(beside / "cgroup.subtree_control").split()
+            if {"memory", "pids"} <= set(shared):
+                found.append(Place(beside, "memory.max", "pids.max"))
+    return found
+
+
+class ControlGroup:
+    """The group of one sandbox, on every hierarchy it takes. `bounded` says whether there is one at all."""
+
+    def __init__(self, memory_mib: int) -> None:
+        """Makes the group; clears away what processes that are no more have left."""
+        self._folders: list[Path] = []
+        for place in places(_read(Path("/proc/self/mounts")), _read(Path("/proc/self/cgroup"))):
+            for left in _leftovers(place.folder):
+                with contextlib.suppress(OSError):
+                    left.rmdir()
+            folder = place.folder / f"{_PREFIX}{os.getpid()}-{next(_made)}"
+            try:
+                folder.mkdir()
+            except OSError:
+                continue
+            self._folders.append(folder)
+            if place.memory:
+                (folder / place.memory).write_text(str((memory_mib + OVERHEAD_MIB) << 20))
+            if place.processes:
+                (folder / place.processes).write_text(str(PROCESSES))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the host let us make one."""
+        return bool(self._folders)
+
+    def take(self, pid: int) -> None:
+        """Moves a process into the group; its children will be born there."""
+        for folder in [*self._folders]:
+            try:
+                (folder / _MEMBERS).write_text(str(pid))
+            except OSError:
+                folder.rmdir()
+                self._folders.remove(folder)
+
+    def remove(self) -> None:
+        """Takes the group away. Its processes must be gone."""
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        self._folders = []
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    """Groups whose maker has died."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        name = _NAME.fullmatch(path.name)
+        if name and not Path(f"/proc/{name[1]}").exists():
+            yield path
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
