@@ -1,28 +1,37 @@
-"""The pool of reward workers: one sandbox a replica, run by Ray Serve.
+"""The pool of reward workers, run by Ray Serve: each has a few sandboxes, and answers a whole group a call.
 
-A whole group is scored per call, because the router costs more than a run. Programs are deterministic and truths are asked
-for again and again, so each replica remembers the traces it has seen.
+The router costs more than a run, hence groups. Programs are deterministic and truths are asked for again and again, so each
+replica remembers the traces it has seen. Scoring changes nothing: a call that was lost with its replica may be made again.
 """
 
 import asyncio
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 from ray import serve
+from ray.serve.config import AutoscalingConfig
 from ray.serve.handle import DeploymentHandle
 
-from reward.sandbox import Program, Sandbox
+from reward.meter import Meter
+from reward.programs import Execution, Limits, Program
 from reward.scoring import score_group
 from reward.settings import RewardSettings, sandbox_limits
+from reward.slots import Slots
 from reward.tracing import Trace, trace
 from rl.anchors import Instrumented
-from rl.problems import Problem
+from rl.problems import Problem, Task
 from rl.trajectories import Score
 from rl.verdicts import Verdict
 
 _BY_CHANCE = (Verdict.SANDBOX_ERROR, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.CRASHED, Verdict.NO_RESULT)
 """What a busy machine can make of a good program: asked again rather than remembered as a truth."""
+_TELL_EVERY_S = 5.0
+_HEALTH_S = 30.0
+
+Result = TypeVar("Result")
 
 
 class _NotToRemember(Exception):
@@ -32,16 +41,69 @@ class _NotToRemember(Exception):
         self.trace = found
 
 
+class _Metered:
+    """Slots whose runs are counted."""
+
+    def __init__(self, slots: Slots, meter: Meter) -> None:
+        self._slots = slots
+        self._meter = meter
+
+    def run(self, program: Program, limits: Limits | None = None) -> Execution:
+        began = time.monotonic()
+        execution = self._slots.run(program, limits)
+        self._meter.count(execution, time.monotonic() - began)
+        return execution
+
+
 class RewardWorker:
     """One replica: asks Python."""
 
-    def __init__(self, settings: RewardSettings) -> None:
-        self._sandbox = Sandbox(sandbox_limits(settings), settings.mode)
-        self._one_at_a_time = asyncio.Lock()
-        self._remembered = lru_cache(maxsize=10_000)(self._run)
+    def __init__(self, pool: str, settings: RewardSettings) -> None:
+        self._slots = Slots(settings.slots, sandbox_limits(settings), settings.mode, settings.packages)
+        self._threads = ThreadPoolExecutor(settings.slots, "slot")
+        self._remembered = lru_cache(maxsize=10_000)(self._traced)
+        self._meter = Meter(pool, serve.get_replica_context().replica_id.unique_id)
+        self._metered = _Metered(self._slots, self._meter)
+        self._waiting = 0
+        self._telling = asyncio.get_running_loop().create_task(self._tell())
 
-    def _run(self, instrumented: Instrumented) -> Trace:
-        found = trace(self._sandbox, instrumented)
+    async def score(self, problem: Problem, responses: Sequence[str]) -> list[Score]:
+        """Score the responses to one problem.
+
+        Proposed inputs are each run for themselves, side by side; where outputs are predicted there is one run for all.
+        """
+        parts = [responses] if problem.task is Task.OUTPUT else [[response] for response in responses]
+        found = await self._side_by_side([partial(score_group, problem, part, self._trace) for part in parts])
+        return [score for scores in found for score in scores]
+
+    async def execute(self, programs: Sequence[Program], limits: Limits | None = None) -> list[Execution]:
+        """Run programs side by side; what became of each, in their order."""
+        return await self._side_by_side([partial(self._metered.run, program, limits) for program in programs])
+
+    async def check_health(self) -> None:
+        """Called by Serve: raises if this replica's sandboxes no longer run a trivial program."""
+        async with asyncio.timeout(_HEALTH_S):
+            (execution,) = await self.execute([Program("", "1 + 1")])
+        if execution.verdict is not Verdict.OK or execution.value != "2":
+            raise RuntimeError(f"the sandbox no longer works: {execution.verdict}: {execution.exception}")
+
+    def __del__(self) -> None:
+        """Called by Serve when the replica ends: takes the sandboxes with it."""
+        self._telling.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._slots.close()
+
+    async def _side_by_side(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+        """What each of the jobs returns; as many at a time as there are slots."""
+        loop = asyncio.get_running_loop()
+        self._waiting += 1
+        try:
+            return list(await asyncio.gather(*(loop.run_in_executor(self._threads, job) for job in jobs)))
+        finally:
+            self._waiting -= 1
+
+    def _traced(self, instrumented: Instrumented) -> Trace:
+        found = trace(self._metered, instrumented)
         if found.verdict in _BY_CHANCE:
             raise _NotToRemember(found)
         return found
@@ -52,27 +114,31 @@ class RewardWorker:
         except _NotToRemember as chance:
             return chance.trace
 
-    async def score(self, problem: Problem, responses: Sequence[str]) -> list[Score]:
-        """Score the responses to one problem."""
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(score_group, problem, responses, self._trace)
-
-    async def check_health(self) -> None:
-        """Called by Serve: raises if this replica's sandbox no longer runs a trivial program."""
-        async with self._one_at_a_time:
-            execution = await asyncio.to_thread(self._sandbox.run, Program("", "1 + 1"))
-        if execution.verdict is not Verdict.OK or execution.value != "2":
-            raise RuntimeError(f"the sandbox no longer works: {execution.verdict}: {execution.exception}")
+    async def _tell(self) -> None:
+        """Hands the meter's counts to Ray now and then."""
+        while True:
+            await asyncio.sleep(_TELL_EVERY_S)
+            remembered = self._remembered.cache_info().currsize
+            self._meter.tell(waiting=self._waiting, restarts=self._slots.restarts, truths=remembered)
 
 
 def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
     """Start the pool as the Serve application `name`; returns when every replica is healthy."""
+    growing = settings.max_replicas is not None
     deployment = serve.deployment(
         name="reward",
-        num_replicas=settings.replicas,
-        # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
-        max_ongoing_requests=100_000,
+        num_replicas=None if growing else settings.replicas,
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=settings.replicas,
+            initial_replicas=settings.replicas,
+            max_replicas=settings.max_replicas or settings.replicas,
+            target_ongoing_requests=settings.target_in_flight,
+        )
+        if growing
+        else None,
+        max_ongoing_requests=settings.max_in_flight,
+        max_queued_requests=settings.max_waiting,
         graceful_shutdown_timeout_s=5,
         ray_actor_options={"num_cpus": settings.num_cpus, "runtime_env": {"env_vars": environment}},
     )(RewardWorker)
-    return serve.run(deployment.bind(settings), name=name, route_prefix=None)
+    return serve.run(deployment.bind(name, settings), name=name, route_prefix=None)

@@ -7,13 +7,20 @@ exact even where a value's text has line breaks, and the program's own output is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from reward.sandbox import Execution, Limits, Program, Sandbox
+from reward.programs import Execution, Limits, Program
 from rl.verdicts import Verdict
 
 if TYPE_CHECKING:
     from rl.anchors import Instrumented
+
+
+class Runner(Protocol):
+    """Runs programs in isolation: a sandbox, or several."""
+
+    def run(self, program: Program, limits: Limits | None = None) -> Execution:
+        """One run; see `reward.sandbox.Sandbox.run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Disagreement:
         return f"{self.what}: {self.original!r} without anchors, {self.instrumented!r} with them"
 
 
-def trace(sandbox: Sandbox, instrumented: Instrumented, limits: Limits | None = None) -> Trace:
+def trace(sandbox: Runner, instrumented: Instrumented, limits: Limits | None = None) -> Trace:
     """Executes an instrumented program and records its states.
 
     Raises:
@@ -58,7 +65,7 @@ def trace(sandbox: Sandbox, instrumented: Instrumented, limits: Limits | None = 
     return _trace(sandbox.run(Program(instrumented.code, instrumented.call, lines), limits))
 
 
-def agree(sandbox: Sandbox, code: str, instrumented: Instrumented, limits: Limits | None = None) -> bool | Disagreement:
+def agree(sandbox: Runner, code: str, instrumented: Instrumented, limits: Limits | None = None) -> bool | Disagreement:
     """Whether the anchors leave the program as it was: True, or the first thing they changed, which is false.
 
     Raises:
@@ -68,7 +75,7 @@ def agree(sandbox: Sandbox, code: str, instrumented: Instrumented, limits: Limit
 
 
 def agrees_with(
-    sandbox: Sandbox, code: str, call: str | None, traced: Trace, limits: Limits | None = None
+    sandbox: Runner, code: str, call: str | None, traced: Trace, limits: Limits | None = None
 ) -> bool | Disagreement:
     """Whether a program does what its instrumented form was seen to do: True, or the first difference, which is false.
 

@@ -1,0 +1,135 @@
+"""The pool under the real Ray Serve: groups, refusals above a bound, and the death of its parts."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+import ray
+from ray import serve
+from ray.serve.exceptions import BackPressureError
+
+from cluster.collection import Collector
+from cluster.session import worker_environment
+from reward.deployment import deploy
+from reward.programs import Limits, Program
+from reward.settings import RewardSettings
+from rl.anchors import instrument
+from rl.problems import Problem, Task
+from rl.verdicts import Verdict
+
+CODE = "def f(x):\n    y = x + 1\n    return y"
+SLEEP = Program("import time\ntime.sleep(0.5)", "1")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    runtime = {"env_vars": worker_environment()}
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime)
+    serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+    yield
+    serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pool(cluster):
+    settings = RewardSettings(replicas=1, slots=2, max_in_flight=2, max_waiting=3, num_cpus=0.1)
+    return deploy("test-reward", settings, worker_environment())
+
+
+def problem(task: Task) -> Problem:
+    shown = instrument(CODE, "f(1)").code
+    return Problem("p", CODE, "f(1)", shown, ["y: 2", "return_val: 2"], "2", task)
+
+
+def test_a_group_is_scored_in_one_call(pool):
+    right = "<print>y: 2</print><print>return_val: 2</print><answer>2</answer>"
+    scores = pool.score.remote(problem(Task.OUTPUT), [right, "<answer>3</answer>"]).result(timeout_s=60)
+    assert [score.verdict for score in scores] == [Verdict.OK, Verdict.WRONG]
+
+
+def test_proposed_inputs_keep_their_order(pool):
+    answers = [f"<answer>f({number})</answer>" for number in (0, 1, 2, 1)]
+    scores = pool.score.remote(problem(Task.INPUT), answers).result(timeout_s=60)
+    assert [score.verdict for score in scores] == [Verdict.WRONG, Verdict.OK, Verdict.WRONG, Verdict.OK]
+
+
+def test_programs_run_side_by_side_in_order(pool):
+    began = time.monotonic()
+    executions = pool.execute.remote([SLEEP, SLEEP, Program("", "3"), Program("1 / 0")]).result(timeout_s=60)
+    assert [execution.value for execution in executions] == ["1", "1", "3", None]
+    assert executions[3].verdict is Verdict.EXCEPTION
+    assert time.monotonic() - began < 5
+
+
+def test_a_full_pool_refuses_and_a_collector_asks_again(pool):
+    async def flood() -> tuple[int, list[str]]:
+        collector = Collector.__new__(Collector)
+        collector._deadline_s = 60
+        bare = await asyncio.gather(*(_outcome(pool.execute.remote([SLEEP])) for _ in range(12)))
+        asked = (collector._answer(lambda: pool.execute.remote([SLEEP]), "reward", "a run") for _ in range(12))
+        patient = await asyncio.gather(*asked)
+        return bare.count("refused"), [execution.value for (execution,) in patient]
+
+    refused, values = asyncio.run(flood())
+    assert refused > 0
+    assert values == ["1"] * 12
+
+
+async def _outcome(response) -> str:
+    try:
+        await response
+    except BackPressureError:
+        return "refused"
+    return "done"
+
+
+def test_a_dead_zygote_costs_nothing(pool):
+    zygotes = _zygotes()
+    assert len(zygotes) == 2
+    for pid in zygotes:
+        os.kill(pid, 9)
+    executions = pool.execute.remote([Program("", str(number)) for number in range(8)]).result(timeout_s=60)
+    assert [execution.value for execution in executions] == [str(number) for number in range(8)]
+
+
+def test_a_dead_replica_costs_nothing(pool):
+    async def through_a_death() -> list[str]:
+        collector = Collector.__new__(Collector)
+        collector._deadline_s = 120
+        long = Program("import time\ntime.sleep(1)", "1")
+        calls = [
+            asyncio.ensure_future(collector._answer(lambda: pool.execute.remote([long], Limits(5)), "reward", "a run"))
+            for _ in range(3)
+        ]
+        await asyncio.sleep(0.5)
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            if "test-reward" in actor["name"] and "SERVE_REPLICA" in actor["name"]:
+                ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]), no_restart=False)
+        return [execution.value for (execution,) in await asyncio.gather(*calls)]
+
+    assert asyncio.run(through_a_death()) == ["1"] * 3
+
+
+def _zygotes() -> list[int]:
+    """The zygotes of this machine's sandboxes that descend from this process."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = open(f"/proc/{pid}/cmdline", "rb").read()
+        except OSError:
+            continue
+        if b"from zygote.serve import main" in command and str(os.getpid()) in _ancestry(int(pid)):
+            found.append(int(pid))
+    return found
+
+
+def _ancestry(pid: int) -> list[str]:
+    chain = []
+    while pid > 1:
+        chain.append(str(pid))
+        pid = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    return chain
