@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
@@ -119,7 +120,7 @@ def _zygotes() -> list[int]:
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            command = open(f"/proc/{pid}/cmdline", "rb").read()
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
         if b"from zygote.serve import main" in command and str(os.getpid()) in _ancestry(int(pid)):
@@ -131,5 +132,5 @@ def _ancestry(pid: int) -> list[str]:
     chain = []
     while pid > 1:
         chain.append(str(pid))
-        pid = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
     return chain
