@@ -58,7 +58,9 @@ def train(job: SupervisedJob) -> None:
         losses, batches = 0.0, 0
         for batch in _epoch(job, epoch):
             elapsed = engine.from_first_rank(time.monotonic() - started) if settings.max_seconds else 0.0
-            done = elapsed / settings.max_seconds if settings.max_seconds else step / (steps_per_epoch * settings.decay_epochs)
+            done = (
+                elapsed / settings.max_seconds if settings.max_seconds else step / (steps_per_epoch * settings.decay_epochs)
+            )
             lr = learning_rate(settings.lr, step, settings.warmup_steps, done, settings.final_lr)
             losses += _update(engine, batch, job.learner.token_budget, pad_id, lr)
             step, batches = step + 1, batches + 1
