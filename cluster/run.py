@@ -26,6 +26,7 @@ from cluster.session import Pools, beside_the_driver, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
+from rl.benchmarks.accuracy import guess_accuracy
 from rl.prompts import prompt
 from rl.tokens import load_tokenizer
 
@@ -250,6 +251,9 @@ def write_summary(settings: RunSettings, run: RunFolder) -> None:
     for stage in measured:
         summary[stage] = summarise(run.evaluation(stage))
     summary["gains"] = {stage: gains(run.evaluation("sft"), run.evaluation(stage)) for stage in measured[1:]}
+    summary["rl_over"] = {control: gains(run.evaluation(control), run.evaluation("rl")) for control in settings.controls}
+    seen, asked = ([problem.output for problem in data.read_split(run.split(name))] for name in ("rl", "heldout"))
+    summary["guess"] = {"final_accuracy": guess_accuracy(seen, asked)}
     summary["wall_seconds"] = run.finished_stages()
     summary["sft_stopped_by"] = _why_sft_stopped(settings, run)
     write_whole(run.summary, json.dumps(summary, indent=2))

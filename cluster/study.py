@@ -14,6 +14,9 @@ from cluster.run import carry_out
 from cluster.runs import RunFolder, write_whole
 from rl.benchmarks.accuracy import MEASURES, estimate, paired_gain
 
+Means = dict[tuple[str, str, str], dict[str, float]]
+"""By model, decoding and measure: each problem's mean over seeds."""
+
 
 def carry_out_study(settings: RunSettings, seeds: Sequence[int], root: Path, console: Console) -> Path:
     """Do the run with each seed, each in its own folder `seed-N` of the study's, and summarise them.
@@ -39,7 +42,7 @@ def summarise_study(settings: RunSettings, seeds: Sequence[int], folder: Path) -
     per_seed = {str(seed): json.loads(run.summary.read_text()) for seed, run in runs.items()}
     models = ["sft", "rl", *settings.controls]
     summary: dict[str, Any] = {"name": settings.name, "seeds": list(seeds), "algorithm": settings.rl.algorithm}
-    means = {
+    means: Means = {
         (model, decoding, measure): _mean_over_seeds([run.evaluation(model) for run in runs.values()], decoding, measure)
         for model in models
         for decoding in DECODINGS
@@ -54,24 +57,27 @@ def summarise_study(settings: RunSettings, seeds: Sequence[int], folder: Path) -
                 figures[f"{measure}_accuracy"] = found.mean
                 figures[f"{measure}_accuracy_interval"] = [found.low, found.high]
             summary[model][decoding] = figures
-    summary["gains"] = {
-        model: {
-            decoding: {
-                f"{measure}_accuracy": gain_figures(
-                    paired_gain(means["sft", decoding, measure], means[model, decoding, measure])
-                )
-                for measure in MEASURES
-            }
-            for decoding in DECODINGS
-        }
-        for model in models[1:]
-    }
+    summary["gains"] = {model: _gains(means, "sft", model) for model in models[1:]}
+    summary["rl_over"] = {control: _gains(means, control, "rl") for control in settings.controls}
+    summary["guess"] = {"final_accuracy": fmean(figures["guess"]["final_accuracy"] for figures in per_seed.values())}
     stages = per_seed[str(seeds[0])]["wall_seconds"]
     summary["wall_seconds"] = {
         stage: fmean(figures["wall_seconds"][stage] for figures in per_seed.values()) for stage in stages
     }
     summary["per_seed"] = per_seed
     return summary
+
+
+def _gains(means: Means, before: str, after: str) -> dict[str, Any]:
+    return {
+        decoding: {
+            f"{measure}_accuracy": gain_figures(
+                paired_gain(means[before, decoding, measure], means[after, decoding, measure])
+            )
+            for measure in MEASURES
+        }
+        for decoding in DECODINGS
+    }
 
 
 def _mean_over_seeds(evaluations: Sequence[Path], decoding: str, measure: str) -> dict[str, float]:

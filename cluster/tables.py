@@ -61,16 +61,35 @@ def markdown_tables(summary: dict[str, Any]) -> str:
             parts[-1] += _row(
                 (_name(summary, model), decoding, *(_gain(gains[f"{measure}_accuracy"]) for measure in MEASURES))
             )
+    for control, by_decoding in summary.get("rl_over", {}).items():
+        parts.append(f"{_name(summary, 'rl')} against {_name(summary, control)}, in points, paired over problems:")
+        parts.append(_rows(("decoding", *_HEADS.values())))
+        for decoding, gains in by_decoding.items():
+            parts[-1] += _row((decoding, *(_gain(gains[f"{measure}_accuracy"]) for measure in MEASURES)))
     if "per_seed" in summary:
-        parts.append(f"{_name(summary, 'rl')}'s gain over SFT, seed by seed:")
-        parts.append(_rows(("seed", "decoding", *_HEADS.values())))
-        for seed, own in summary["per_seed"].items():
-            for decoding, gains in own["gains"]["rl"].items():
-                parts[-1] += _row((seed, decoding, *(_gain(gains[f"{measure}_accuracy"]) for measure in MEASURES)))
+        parts.append("Gain over SFT, seed by seed:")
+        parts.append(_rows(("model", "decoding", "seed", *_HEADS.values())))
+        parts[-1] += _seed_rows(summary)
+    if "guess" in summary:
+        guess = 100 * summary["guess"]["final_accuracy"]
+        parts.append(
+            f"Always giving the most common value of the RL problems as the answer would be right on {guess:.1f} %."
+        )
     parts.append("Wall seconds" + (", mean over seeds:" if "per_seed" in summary else ":"))
     stages = summary["wall_seconds"]
     parts.append(_rows(tuple(stages)) + _row(tuple(f"{seconds:.0f}" for seconds in stages.values())))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _seed_rows(summary: dict[str, Any]) -> str:
+    rows = ""
+    for model in summary["gains"]:
+        for decoding in summary["gains"][model]:
+            for seed, own in summary["per_seed"].items():
+                gains = own["gains"][model][decoding]
+                cells = (_gain(gains[f"{measure}_accuracy"]) for measure in MEASURES)
+                rows += _row((_name(summary, model), decoding, seed, *cells))
+    return rows
 
 
 def _rows(heads: tuple[str, ...]) -> str:

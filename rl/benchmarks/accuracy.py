@@ -1,6 +1,7 @@
 """Accuracies with their uncertainty, measured over problems: answers of one problem are not independent of one another."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -47,3 +48,9 @@ def response_accuracy(final_reward: float, step_rewards: Sequence[float]) -> dic
         "step": fmean(step_rewards) if step_rewards else final_reward,
         "trace": float(final_reward == 1.0 and all(reward == 1.0 for reward in step_rewards)),
     }
+
+
+def guess_accuracy(seen: Sequence[str], asked: Sequence[str]) -> float:
+    """Share of the outputs in `asked` that are the most common one in `seen`: what can be had without looking."""
+    ((commonest, _),) = Counter(seen).most_common(1)
+    return fmean(output == commonest for output in asked)

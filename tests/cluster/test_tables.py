@@ -20,11 +20,15 @@ SUMMARY = {
 
 
 def test_markdown_says_what_the_summary_says():
-    text = markdown_tables({**SUMMARY, "per_seed": {"1": {"gains": {"rl": {"greedy": GAINS}}}}})
+    more = {"rl_over": {"terminal": {"greedy": GAINS}}, "guess": {"final_accuracy": 0.125}}
+    text = markdown_tables({**SUMMARY, **more, "per_seed": {"1": {"gains": {"rl": {"greedy": GAINS}}}}})
     assert "7 problems, seeds 1, 2" in text
     assert "| Bi-Level GRPO | greedy | 50.0 [25.0, 75.0] |" in text
     assert "| Bi-Level GRPO | greedy | +10.0 [-5.0, +25.0] |" in text
-    assert "| 1 | greedy | +10.0 [-5.0, +25.0] |" in text
+    assert "| Bi-Level GRPO | greedy | 1 | +10.0 [-5.0, +25.0] |" in text
+    assert "Bi-Level GRPO against GRPO, terminal reward, in points" in text
+    assert "| greedy | +10.0 [-5.0, +25.0] |" in text
+    assert "right on 12.5 %" in text
     assert "| data | rl |\n| --- | --- |\n| 1 | 20 |" in text
 
 

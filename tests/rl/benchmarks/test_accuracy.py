@@ -2,7 +2,7 @@
 
 import pytest
 
-from rl.benchmarks.accuracy import estimate, paired_gain, response_accuracy
+from rl.benchmarks.accuracy import estimate, guess_accuracy, paired_gain, response_accuracy
 
 
 def test_interval_of_a_known_sample():
@@ -30,3 +30,8 @@ def test_measures_of_a_response():
     assert response_accuracy(1.0, [1.0, 0.0]) == {"final": 1.0, "step": 0.5, "trace": 0.0}
     assert response_accuracy(1.0, [1.0, 1.0]) == {"final": 1.0, "step": 1.0, "trace": 1.0}
     assert response_accuracy(0.0, [1.0]) == {"final": 0.0, "step": 1.0, "trace": 0.0}
+
+
+def test_a_guess_takes_the_most_common_answer_of_what_was_seen():
+    assert guess_accuracy(["1", "2", "2"], ["2", "2", "1", "3"]) == 0.5
+    assert guess_accuracy(["1"], ["2"]) == 0.0
