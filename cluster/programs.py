@@ -111,7 +111,10 @@ def run_isolated(sandbox: Sandbox, source: Source) -> dict[str, Any]:
         "value": execution.value,
         "exception": execution.exception,
         "stdout": execution.stdout,
+        "limit": execution.limit,
         "seconds": execution.seconds,
+        "cpu_s": execution.cpu_s,
+        "peak_mib": execution.peak_mib,
         "level": execution.level,
     }
 
