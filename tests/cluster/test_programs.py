@@ -15,7 +15,7 @@ CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
 CODE = "def f(x, items):\n    print('own')\n    y = x + len(items)\n    return y\n"
 
 ANCHORS = {"code", "anchors", "states", "output", "exception", "stdout"}
-SANDBOX = {"verdict", "value", "exception", "stdout", "seconds", "level"}
+SANDBOX = {"verdict", "value", "exception", "stdout", "limit", "seconds", "cpu_s", "peak_mib", "level"}
 
 
 @pytest.fixture
@@ -101,8 +101,10 @@ def test_sandbox_as_json(codereason, program):
     result = json.loads(out)
     assert (status, err, result.keys()) == (0, "", SANDBOX)
     assert 0 < result.pop("seconds") < 2
+    assert 0 < result.pop("cpu_s") < 2
+    assert 1 < result.pop("peak_mib") < 512
     assert result.pop("level") in ("full", "userns", "nons")
-    assert result == {"verdict": "ok", "value": "2", "exception": None, "stdout": "own\n"}
+    assert result == {"verdict": "ok", "value": "2", "exception": None, "stdout": "own\n", "limit": None}
 
 
 def test_sandbox_for_people(codereason, program):
