@@ -62,7 +62,7 @@ def check(text: str) -> bool:
         child.join(timeout=_SECONDS + 1)
         if child.is_alive():
             child.kill()
-        return list(results) == ["passed"]
+        return list(results)[:1] == ["passed"]
 
 
 if __name__ == "__main__":

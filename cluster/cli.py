@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cluster import bench
+from cluster import audit, bench
 from cluster.config import BadInput, load
 from reward.sandbox import Level
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench.app, name="bench")
+app.command()(audit.audit)
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]

@@ -99,7 +99,7 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
 
 def _sandbox(settings: RewardSettings) -> Sandbox:
     try:
-        return Sandbox(sandbox_limits(settings), settings.mode)
+        return Sandbox(sandbox_limits(settings), settings.mode, settings.packages)
     except SandboxUnavailable as error:
         raise BadInput(f"reward.mode: {error}") from None
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 from ray import serve
@@ -20,25 +20,16 @@ from reward.programs import Execution, Limits, Program
 from reward.scoring import score_group
 from reward.settings import RewardSettings, sandbox_limits
 from reward.slots import Slots
-from reward.tracing import Trace, trace
-from rl.anchors import Instrumented
+from reward.tracing import trace
+from reward.truths import Truths
 from rl.problems import Problem, Task
 from rl.trajectories import Score
 from rl.verdicts import Verdict
 
-_BY_CHANCE = (Verdict.SANDBOX_ERROR, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.CRASHED, Verdict.NO_RESULT)
-"""What a busy machine can make of a good program: asked again rather than remembered as a truth."""
 _TELL_EVERY_S = 5.0
 _HEALTH_S = 30.0
 
 Result = TypeVar("Result")
-
-
-class _NotToRemember(Exception):
-    """Carries a trace past the memory of traces."""
-
-    def __init__(self, found: Trace) -> None:
-        self.trace = found
 
 
 class _Metered:
@@ -59,11 +50,12 @@ class RewardWorker:
     """One replica: asks Python."""
 
     def __init__(self, pool: str, settings: RewardSettings) -> None:
-        self._slots = Slots(settings.slots, sandbox_limits(settings), settings.mode, settings.packages)
+        limits = sandbox_limits(settings)
+        self._slots = Slots(settings.slots, limits, settings.mode, settings.packages)
         self._threads = ThreadPoolExecutor(settings.slots, "slot")
-        self._remembered = lru_cache(maxsize=10_000)(self._traced)
         self._meter = Meter(pool, serve.get_replica_context().replica_id.unique_id)
         self._metered = _Metered(self._slots, self._meter)
+        self._truths = Truths(partial(trace, self._metered), limits, settings.packages)
         self._waiting = 0
         self._telling = asyncio.get_running_loop().create_task(self._tell())
 
@@ -73,7 +65,7 @@ class RewardWorker:
         Proposed inputs are each run for themselves, side by side; where outputs are predicted there is one run for all.
         """
         parts = [responses] if problem.task is Task.OUTPUT else [[response] for response in responses]
-        found = await self._side_by_side([partial(score_group, problem, part, self._trace) for part in parts])
+        found = await self._side_by_side([partial(score_group, problem, part, self._truths) for part in parts])
         return [score for scores in found for score in scores]
 
     async def execute(self, programs: Sequence[Program], limits: Limits | None = None) -> list[Execution]:
@@ -102,24 +94,11 @@ class RewardWorker:
         finally:
             self._waiting -= 1
 
-    def _traced(self, instrumented: Instrumented) -> Trace:
-        found = trace(self._metered, instrumented)
-        if found.verdict in _BY_CHANCE:
-            raise _NotToRemember(found)
-        return found
-
-    def _trace(self, instrumented: Instrumented) -> Trace:
-        try:
-            return self._remembered(instrumented)
-        except _NotToRemember as chance:
-            return chance.trace
-
     async def _tell(self) -> None:
         """Hands the meter's counts to Ray now and then."""
         while True:
             await asyncio.sleep(_TELL_EVERY_S)
-            remembered = self._remembered.cache_info().currsize
-            self._meter.tell(waiting=self._waiting, restarts=self._slots.restarts, truths=remembered)
+            self._meter.tell(waiting=self._waiting, restarts=self._slots.restarts, truths=len(self._truths))
 
 
 def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:

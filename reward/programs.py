@@ -1,11 +1,12 @@
 """What a sandbox is given and what it gives back: a program, its limits, and what became of it."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rl.verdicts import Verdict
+
+_MOST = {"wall_s": 86_400, "cpu_s": 86_400, "memory_mib": 1 << 20, "output_bytes": 1 << 26}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +21,15 @@ class Limits:
     """For stdout (bytes), for the value's repr and for all states together (characters)."""
 
     def __post_init__(self) -> None:
-        """Refuses limits that are not positive, finite numbers.
+        """Refuses limits that are none.
 
         Raises:
             ValueError: naming the limit.
         """
-        for limit in fields(self):
-            bound = getattr(self, limit.name)
-            if not (bound > 0 and math.isfinite(bound)):
-                raise ValueError(f"{limit.name}: {bound} is no limit, a positive number is")
+        for name, most in _MOST.items():
+            bound = getattr(self, name)
+            if not 0 < bound <= most:
+                raise ValueError(f"{name}: {bound} is no limit, a positive number up to {most} is")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reward.sandbox import Limits
+from reward.programs import Limits
 from reward.zygote_process import PACKAGES
 from rl.settings import Settings
 
