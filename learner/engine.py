@@ -43,7 +43,7 @@ def prepare_process(settings: LearnerSettings) -> None:
 class LearnerEngine:
     """A model under DeepSpeed, with the few operations that training here needs. All ranks call each of them together."""
 
-    def __init__(self, model: PreTrainedModel, settings: LearnerSettings, lr: float) -> None:
+    def __init__(self, model: PreTrainedModel, settings: LearnerSettings, lr: float, weight_decay: float) -> None:
         prepare_process(settings)
         import deepspeed
 
@@ -51,7 +51,7 @@ class LearnerEngine:
         deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
-            model=model, model_parameters=_parameter_groups(model, settings), config=_deepspeed_config(settings, lr)
+            model=model, model_parameters=_parameter_groups(model, weight_decay), config=_deepspeed_config(settings, lr)
         )
         self.device = self._engine.device
         self.model: PreTrainedModel = model
@@ -133,11 +133,11 @@ class LearnerEngine:
         return box[0]
 
 
-def _parameter_groups(model: PreTrainedModel, settings: LearnerSettings) -> list[dict[str, Any]]:
+def _parameter_groups(model: PreTrainedModel, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay, vectors (norms, biases) do not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
 

@@ -91,7 +91,7 @@ def _train(job: PolicyJob) -> None:
     settings = job.settings
     model = load_model(job.model_folder, job.learner)
     reference = deepcopy(model).eval() if settings.kl else None
-    engine = LearnerEngine(model, job.learner, settings.lr)
+    engine = LearnerEngine(model, job.learner, settings.lr, settings.weight_decay)
     if reference is not None:
         reference.to(engine.device)
     tokenizer = load_tokenizer(job.model_folder)

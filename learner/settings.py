@@ -40,7 +40,6 @@ class LearnerSettings(Settings):
     dtype: Literal["float32", "bfloat16"] = "float32"
     token_budget: int = Field(8192, ge=64)
     """Tokens of one micro-batch, padding included."""
-    weight_decay: float = Field(0.01, ge=0)
     beta2: float = Field(0.95, gt=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
     max_failures: int = Field(2, ge=0)
@@ -59,6 +58,8 @@ class SupervisedSettings(Settings):
     warmup_steps: int = Field(50, ge=0)
     final_lr: float = Field(0.05, ge=0, le=1)
     """Share of `lr` left at the end of the cosine."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Of matrices. Where chains are few, a strong one keeps the model from learning them by heart alone."""
     evaluate_every: int = Field(1, ge=1)
     """Epochs between validations; each is a point from which an interrupted run resumes."""
     patience: int = Field(3, ge=1)
@@ -90,6 +91,7 @@ class PolicySettings(Settings):
     warmup_steps: int = Field(5, ge=0)
     final_lr: float = Field(1.0, ge=0, le=1)
     """Share of `lr` left at the end of the cosine; 1 keeps it constant."""
+    weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(0.2, gt=0)
     kl: float = Field(0.0, ge=0)
     """Weight of the divergence from the model RL started from (equation 15)."""

@@ -40,7 +40,8 @@ class SupervisedJob:
 def train(job: SupervisedJob) -> None:
     """The function that Ray Train runs in each worker."""
     settings = job.settings
-    engine = LearnerEngine(load_model(job.model_folder, job.learner), job.learner, settings.lr)
+    model = load_model(job.model_folder, job.learner)
+    engine = LearnerEngine(model, job.learner, settings.lr, settings.weight_decay)
     tokenizer = load_tokenizer(job.model_folder)
     pad_id = tokenizer.pad_token_id
     progress = checkpoints.restore(engine)

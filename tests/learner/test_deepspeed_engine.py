@@ -46,8 +46,8 @@ def work(rank, folder, port, stage, out):
     from learner.engine import LearnerEngine, load_model
     from learner.settings import LearnerSettings
 
-    settings = LearnerSettings(workers=RANKS, zero_stage=stage, weight_decay=0.0, grad_clip=1e9)
-    engine = LearnerEngine(load_model(folder, settings), settings, LR)
+    settings = LearnerSettings(workers=RANKS, zero_stage=stage, grad_clip=1e9)
+    engine = LearnerEngine(load_model(folder, settings), settings, LR, weight_decay=0.0)
     batch = examples()
     total = sum(len(example.response_ids) for example in batch)
     cuts = plan([example.length for example in batch], RANKS, token_budget=24)[rank]
