@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cluster import audit, bench
+from cluster import audit, bench, sandbox_service
 from cluster.config import BadInput, load
 from reward.sandbox import Level
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 app.add_typer(bench.app, name="bench")
 app.command()(audit.audit)
+app.command()(sandbox_service.serve_sandbox)
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]

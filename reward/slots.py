@@ -26,7 +26,8 @@ class Slots:
             SandboxUnavailable: the level cannot be had; see `Sandbox`.
         """
         self._sandboxes: list[Sandbox] = []
-        self._free: queue.LifoQueue[Sandbox] = queue.LifoQueue()
+        # First in, first out: who failed is asked again last.
+        self._free: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
         try:
             for _ in range(count):
                 # The first one finds the level; a weaker one beside it would be a silent downgrade.
@@ -68,18 +69,15 @@ class Slots:
             AllBusy: no slot became free within `patience_s` seconds.
             ValueError: see `Sandbox.run`.
         """
-        first = self._take(patience_s)
-        try:
-            execution = first.run(program, limits)
-            if execution.verdict is not Verdict.SANDBOX_ERROR or len(self) == 1:
-                return execution
-            second = self._take(patience_s)
-        finally:
-            self._free.put(first)
-        try:
-            return second.run(program, limits)
-        finally:
-            self._free.put(second)
+        for _ in range(2):
+            sandbox = self._take(patience_s)
+            try:
+                execution = sandbox.run(program, limits)
+            finally:
+                self._free.put(sandbox)
+            if execution.verdict is not Verdict.SANDBOX_ERROR:
+                break
+        return execution
 
     def close(self) -> None:
         """Ends every zygote. Nothing may run any more."""

@@ -28,6 +28,9 @@ _GRACE_S = 5.0
 _QUICK_MS = 5
 """Most runs are over by then, and need be looked at only once: the pipes hold what is written meanwhile."""
 _CHUNK = 65536
+_MOST_ENTRIES = 1000
+"""Files and folders of one program. A page each and a request's bytes fit into a sandbox's folder."""
+_MOST_NAME_BYTES = 255
 _ROOM = Path(__file__).parent
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from zygote.serve import main; main()"
 
@@ -220,16 +223,24 @@ def _request(program: Program, limits: Limits) -> bytes:
 
 
 def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files by plain relative paths.
+    """The files by plain relative paths, which can stand side by side in the program's folder.
 
     Raises:
-        ValueError: a name leads out of the folder or cannot be one.
+        ValueError: a name leads out of the folder, is too long, or is a folder's as well; or there are too many.
     """
     for name in files:
         path = PurePosixPath(name)
         if not name or path.is_absolute() or "\0" in name or any(part in ("..", ".") for part in name.split("/")):
-            raise ValueError(f"files: {name!r} is no path below the program's folder")
-    return {str(PurePosixPath(name)): bytes(content) for name, content in files.items()}
+            raise ValueError(f"files: {name!r:.300} is no path below the program's folder")
+        if any(len(os.fsencode(part)) > _MOST_NAME_BYTES for part in path.parts):
+            raise ValueError(f"files: {name!r:.300} is too long, {_MOST_NAME_BYTES} bytes a part can be")
+    plain = {str(PurePosixPath(name)): bytes(content) for name, content in files.items()}
+    folders = {str(folder) for name in plain for folder in PurePosixPath(name).parents[:-1]}
+    for name in folders & plain.keys():
+        raise ValueError(f"files: {name!r:.300} is a file and a folder")
+    if len(folders) + len(plain) > _MOST_ENTRIES:
+        raise ValueError(f"files: {len(folders) + len(plain)} files and folders, {_MOST_ENTRIES} can be sent")
+    return plain
 
 
 def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limits, level: str) -> Execution:

@@ -337,6 +337,22 @@ def test_a_file_cannot_be_put_elsewhere(sandbox, name):
         sandbox.run(Program("", files={name: b""}))
 
 
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a": b"", "a/b": b""}, "'a' is a file and a folder"),
+        ({"x" * 256: b""}, "is too long, 255 bytes a part can be"),
+        ({f"{number}.txt": b"" for number in range(1001)}, "1001 files and folders, 1000 can be sent"),
+    ],
+)
+def test_files_that_cannot_be_laid_down_are_bad_input(sandbox, files, says):
+    zygote = sandbox._zygote.pid
+    with pytest.raises(ValueError, match=says):
+        sandbox.run(Program("", files=files))
+    assert sandbox.run(Program("", "1")).value == "1"
+    assert sandbox._zygote.pid == zygote
+
+
 def test_packages_are_loaded_on_demand_and_only_known_ones():
     with Sandbox(packages=("numpy",)) as sandbox:
         execution = sandbox.run(

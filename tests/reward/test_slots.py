@@ -48,7 +48,7 @@ def test_nobody_waits_for_a_slot_forever(slots):
 
 def test_a_run_whose_slot_keeps_failing_is_repeated_in_another():
     with Slots(2, Limits(wall_s=3.0)) as slots:
-        doomed = slots._free.queue[-1]
+        doomed = slots._sandboxes[0]
         done = threading.Event()
 
         def kill_its_zygotes() -> None:
