@@ -48,7 +48,8 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except (LearnerFailed, PoolUnresponsive, StaleEngine, PoolNotStarted, RayError) as error:
-        cause = " ".join(str(error).split())
+        # What a worker raised comes with its whole traceback; the last line says what it was.
+        cause = str(error).strip().splitlines()[-1] if isinstance(error, RayError) else " ".join(str(error).split())
         sys.stderr.write(f"codereason: {cause}\ncodereason: the same command goes on from the last checkpoint\n")
         sys.exit(1)
     except KeyboardInterrupt:
