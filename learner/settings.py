@@ -7,6 +7,10 @@ from pydantic import Field, model_validator
 from rl.settings import Settings
 
 
+_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+"""What vLLM's attention on CPUs is made for."""
+
+
 class ScratchModel(Settings):
     """A small Qwen2-architecture model made from nothing, with untied embeddings, and its own tokenizer."""
 
@@ -22,9 +26,10 @@ class ScratchModel(Settings):
     """Deviation of the initial weights; the smaller the model, the larger it should be."""
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "ScratchModel":
-        if self.hidden % (2 * self.heads):
-            raise ValueError(f"hidden ({self.hidden}) must be a multiple of twice heads ({self.heads})")
+    def _heads_are_served(self) -> "ScratchModel":
+        if self.hidden % self.heads or self.hidden // self.heads not in _HEAD_SIZES:
+            sizes = ", ".join(map(str, _HEAD_SIZES))
+            raise ValueError(f"hidden ({self.hidden}) divided by heads ({self.heads}) must be one of {sizes}")
         return self
 
 

@@ -95,7 +95,7 @@ CROSSED = {
     ("rl.max_tokens=512",): "rl.max_tokens (512) leaves no room for a prompt in rollout.max_length (512)",
     ("rollout.max_length=2048",): "rollout.max_length (2048) is beyond model.max_length (1024)",
     ("sft.max_seconds=10", "controls=[sft_longer]"): "sft.max_seconds: SFT must end by itself",
-    ("model.heads=3",): "model: hidden (128) must be a multiple of twice heads (3)",
+    ("model.heads=3",): "model: hidden (128) divided by heads (3) must be one of 32, 64, 80",
     ("data.rl.grammar.statements=[4, 2]",): "data.rl.grammar: statements (4, 2) must be a range (least, most)",
     ("data.rl.grammar.list_length=[0, 2]",): "data.rl.grammar: list_length (0, 2) must be a range",
     ("data.rl.grammar.list_length=[2, 6]",): "data.rl.grammar: list_length (2, 6) reaches beyond longest (5)",
