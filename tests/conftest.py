@@ -29,6 +29,10 @@ def tiny_model(tmp_path_factory):
     return folder
 
 
+# A shell's background jobs ignore Ctrl-C and so would the commands that tests start and then stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass(frozen=True)
 class SmokeRun:
     """The whole loop, stopped once by Ctrl-C in the middle of RL and started again."""
