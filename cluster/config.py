@@ -58,7 +58,7 @@ class DataSettings(Settings):
     validation: SplitSettings
     rl: SplitSettings
     heldout: SplitSettings
-    heldout_seed: int = 20_261_122
+    heldout_seed: int = 20_261_123
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
 
 
