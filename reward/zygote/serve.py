@@ -38,9 +38,9 @@ _COMMON = """
 """What programs import most, loaded once. Not more, because every module makes every fork slower."""
 _UNCOMMON = """
     array asyncio base64 binascii bz2 calendar concurrent.futures csv dataclasses datetime decimal difflib enum fractions
-    hashlib html inspect keyword locale logging numbers pathlib platform pprint queue secrets shutil statistics subprocess
-    tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref zlib
-    _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
+    hashlib html inspect keyword locale logging lzma numbers pathlib platform pprint queue secrets shutil sqlite3 statistics
+    subprocess tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref
+    zlib _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
     encodings.punycode encodings.rot_13 encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32
     encodings.utf_7
 """

@@ -200,7 +200,8 @@ def test_two_sandboxes_agree_on_what_depends_on_hashing(sandbox):
 
 
 def test_the_standard_library_can_be_imported_at_every_level():
-    code = "import hashlib, unittest, decimal, csv, asyncio\nx = 'a'.encode('shift_jis') + 'ä'.encode('cp1252')"
+    code = "import base64, bz2, hashlib, lzma, sqlite3, unittest, decimal, csv, asyncio, zlib\n"
+    code += "x = 'a'.encode('shift_jis') + 'ä'.encode('cp1252')"
     for level in available():
         with Sandbox(mode=level) as sandbox:
             execution = sandbox.run(Program(code, "hashlib.sha256(x).hexdigest()"))
