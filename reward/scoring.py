@@ -93,8 +93,10 @@ def _score_input(problem: Problem, program: Instrumented, response: Response, tr
     answered_trace = committed_trace if answered_call == committed_call else tracer(replace(program, call=answered_call))
     if committed_trace.verdict.is_fault:
         return _score(response, Verdict.SANDBOX_ERROR, ())
-    if answered_trace.verdict is not Verdict.OK or answered_trace.output is None:
+    if answered_trace.verdict is not Verdict.OK:
         return _score(response, answered_trace.verdict, committed_trace.states)
+    if answered_trace.output is None:
+        return _score(response, Verdict.WRONG, committed_trace.states)
     verdict = _judge_value(answered_trace.output, problem.output)
     return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, committed_trace.states)
 

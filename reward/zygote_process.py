@@ -91,9 +91,9 @@ class Zygote:
         except (messages.Lost, OSError) as error:
             self.close()
             raise SandboxUnavailable(f"level {level} does not start: {error}") from None
-        if welcome.startswith("!"):
+        if welcome != level:
             self.close()
-            raise SandboxUnavailable(welcome[2:])
+            raise SandboxUnavailable(welcome.removeprefix("! "))
 
     @property
     def pid(self) -> int:
@@ -124,7 +124,7 @@ class Zygote:
         # Nobody is left who could write: what is in the pipes now is all there is.
         stdout.read_all()
         told.read_all()
-        return _execution(status, stdout, told, limits, self.level)
+        return _execution(status, stdout, told, limits, program.call is not None, self.level)
 
     def _follow(self, pipes: "tuple[_Pipe, _Pipe]", deadline: float) -> None:
         """Reads what a longer run writes until it is over, and ends it when that is too much.
@@ -243,7 +243,7 @@ def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return plain
 
 
-def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limits, level: str) -> Execution:
+def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limits, called: bool, level: str) -> Execution:
     """Puts together what the zygote saw and what the child told.
 
     The first bytes of the report were written before the program ran: I, the layers hold; then A, an anchor is missing,
@@ -262,7 +262,7 @@ def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limi
     how = messages.KILLED if stdout.overflows or told.overflows else status.how
     found = None
     if how == messages.EXIT and status.number == 0:
-        found = report.read(report_text[1:].removeprefix(b"P"), limits.output_bytes)
+        found = report.read(report_text[1:].removeprefix(b"P"), limits.output_bytes, called)
     return Execution(
         verdict=_ENDINGS[how] if found is None else found.verdict,
         value=None if found is None else found.value,

@@ -14,6 +14,7 @@ RUN, KILL = b"R", b"K"
 MAX_REQUEST_BYTES = 8 << 20
 
 EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED = b"E", b"S", b"C", b"W", b"M", b"K"
+ENDINGS = (EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED)
 """How a run ended: by itself (with a number), by a signal (with a number), at a deadline, without memory, by `KILL`."""
 
 _LENGTH = struct.Struct("=I")
@@ -22,7 +23,7 @@ _STATUS = struct.Struct("=ciddQ")
 
 
 class Lost(Exception):
-    """The other side is gone."""
+    """The other side is gone, or talks of something else."""
 
 
 class Head(NamedTuple):
@@ -65,8 +66,15 @@ def status(found: Status) -> bytes:
 
 
 def receive_status(connection: socket.socket) -> Status:
-    """The status of the run that goes on."""
-    return Status(*_STATUS.unpack(exactly(connection, _STATUS.size)))
+    """The status of the run that goes on.
+
+    Raises:
+        Lost: the stream ended, or what came is none.
+    """
+    found = Status(*_STATUS.unpack(exactly(connection, _STATUS.size)))
+    if found.how not in ENDINGS:
+        raise Lost(f"{found.how!r} is no ending of a run")
+    return found
 
 
 def frame(text: str) -> bytes:
@@ -76,9 +84,15 @@ def frame(text: str) -> bytes:
 
 
 def receive_frame(connection: socket.socket) -> str:
-    """A framed text."""
+    """A framed text.
+
+    Raises:
+        Lost: the stream ended, or what came is none.
+    """
     (length,) = _LENGTH.unpack(exactly(connection, _LENGTH.size))
-    return exactly(connection, min(length, MAX_REQUEST_BYTES)).decode()
+    if length > MAX_REQUEST_BYTES:
+        raise Lost(f"{length} bytes are no frame")
+    return exactly(connection, length).decode(errors="replace")
 
 
 def exactly(connection: socket.socket, count: int) -> bytes:
