@@ -57,6 +57,9 @@ def main() -> None:
     connection = socket.socket(fileno=fcntl.fcntl(int(descriptor), fcntl.F_DUPFD_CLOEXEC, _HIGH))
     reports_kept = fcntl.fcntl(int(reports), fcntl.F_DUPFD_CLOEXEC, _HIGH)
     os.closerange(3, _HIGH)
+    for passed in (int(descriptor), int(reports)):
+        if passed >= _HIGH:
+            os.close(passed)
     os.dup2(reports_kept, REPORT)
     os.close(reports_kept)
     sys.path.remove(project)

@@ -294,6 +294,19 @@ def test_the_zygote_and_its_child_die_with_the_process_that_started_them():
     assert session(zygote) == []
 
 
+def test_a_zygote_holds_no_descriptor_twice_however_many_its_parent_has():
+    taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(40)]
+    try:
+        with Sandbox() as sandbox:
+            folder = Path(f"/proc/{sandbox._zygote.pid}/fd")
+            leads = [os.readlink(path) for path in folder.iterdir()]
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+    special = [lead for lead in leads if lead.startswith(("pipe:", "socket:"))]
+    assert len(special) == len(set(special))
+
+
 def test_a_sandbox_outlives_the_thread_that_started_it():
     started: list[Sandbox] = []
     thread = threading.Thread(target=lambda: started.append(Sandbox()))
