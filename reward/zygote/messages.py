@@ -18,7 +18,7 @@ ENDINGS = (EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED)
 """How a run ended: by itself (with a number), by a signal (with a number), at a deadline, without memory, by `KILL`."""
 
 _LENGTH = struct.Struct("=I")
-_HEAD = struct.Struct("=ddIIII")
+_HEAD = struct.Struct("=ddIIII?")
 _STATUS = struct.Struct("=ciddQ")
 
 
@@ -35,6 +35,7 @@ class Head(NamedTuple):
     stdin_bytes: int
     files_bytes: int
     program_bytes: int
+    keep_stderr: bool
 
 
 class Status(NamedTuple):
@@ -50,9 +51,9 @@ class Status(NamedTuple):
     """Most memory it held at a time, the interpreter included."""
 
 
-def request(limits: tuple[float, float, int], stdin: bytes, files: bytes, program: bytes) -> bytes:
+def request(limits: tuple[float, float, int], stdin: bytes, files: bytes, program: bytes, keep_stderr: bool) -> bytes:
     """A whole request, ready for one send; `limits` are wall-clock and CPU seconds and MiB."""
-    return RUN + _HEAD.pack(*limits, len(stdin), len(files), len(program)) + stdin + files + program
+    return RUN + _HEAD.pack(*limits, len(stdin), len(files), len(program), keep_stderr) + stdin + files + program
 
 
 def receive_head(connection: socket.socket) -> Head:

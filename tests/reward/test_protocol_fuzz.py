@@ -96,8 +96,8 @@ statuses = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(statuses, st.binary(max_size=50), told)
 def test_whatever_comes_after_the_start_is_told_as_a_verdict_of_the_program(status, printed, said):
-    pipes = _Pipe(-1, 100), _Pipe(-1, 10**6)
-    pipes[0].kept, pipes[1].kept = bytearray(printed), bytearray(b"IP" + said)
+    pipes = _Pipe(-1, 100), _Pipe(-1, 100), _Pipe(-1, 10**6)
+    pipes[0].kept, pipes[2].kept = bytearray(printed), bytearray(b"IP" + said)
     execution = _execution(status, *pipes, LIMITS, True, "full")
     assert execution.verdict in OF_A_PROGRAM
     if (status.how, status.number) != (messages.EXIT, 0):
@@ -108,8 +108,8 @@ def test_whatever_comes_after_the_start_is_told_as_a_verdict_of_the_program(stat
 @settings(max_examples=100, deadline=None)
 @given(statuses, st.binary(max_size=50).filter(lambda said: not said.startswith(b"I")))
 def test_a_child_that_was_not_confined_is_a_fault(status, said):
-    pipes = _Pipe(-1, 100), _Pipe(-1, 10**6)
-    pipes[1].kept = bytearray(said)
+    pipes = _Pipe(-1, 100), _Pipe(-1, 100), _Pipe(-1, 10**6)
+    pipes[2].kept = bytearray(said)
     with pytest.raises(ZygoteFault, match="a child could not be confined"):
         _execution(status, *pipes, LIMITS, True, "full")
 

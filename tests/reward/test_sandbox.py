@@ -326,6 +326,30 @@ def test_a_closed_sandbox_leaves_no_process():
     assert session(zygote) == []
 
 
+def test_standard_error_is_kept_where_it_is_asked_for_and_apart(sandbox):
+    code = "import os, sys, logging\nprint('out')\nlogging.warning('ä')\nos.write(2, b'raw ')\nsys.stderr.write('end')"
+    kept = sandbox.run(Program(code, keep_stderr=True))
+    assert (kept.verdict, kept.stdout, kept.stderr) == (Verdict.OK, "out\n", "WARNING:root:ä\nraw end")
+    lost = sandbox.run(Program(code))
+    assert (lost.verdict, lost.stdout, lost.stderr) == (Verdict.OK, "out\n", "")
+    silent = sandbox.run(Program("x = 1", keep_stderr=True))
+    assert (silent.verdict, silent.stderr) == (Verdict.OK, "")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_flood_of_standard_error_is_one_where_it_is_kept(sandbox, keep):
+    code = "import sys\nfor _ in range(50): sys.stderr.write('x' * 4000)"
+    execution = sandbox.run(Program(code, keep_stderr=keep), Limits(output_bytes=1000))
+    assert (execution.verdict, len(execution.stderr)) == ((Verdict.OUTPUT_LIMIT, 1000) if keep else (Verdict.OK, 0))
+    assert sandbox.run(Program("import sys; sys.stderr.write('y')", keep_stderr=True)).stderr == "y"
+
+
+def test_what_a_stopped_program_wrote_to_standard_error_is_kept(sandbox):
+    for end in ("while True: pass", "import os; os._exit(1)", "1 / 0"):
+        code = f"import sys\nsys.stderr.write('before\\n')\n{end}"
+        assert sandbox.run(Program(code, keep_stderr=True), SHORT).stderr == "before\n"
+
+
 def test_standard_input_is_read_like_a_file(sandbox):
     program = Program(
         "first = input()\nimport sys\nrest = sys.stdin.read()", "(first, len(rest))", stdin="ä\n" + "x" * 100_000
