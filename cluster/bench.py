@@ -15,11 +15,6 @@ app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is
 _CRUXEVAL = Path(__file__).parents[1] / "tests" / "data" / "cruxeval.jsonl"
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `bench sandbox` a command of a group while it is the only one."""
-
-
 @app.command()
 def sandbox(
     programs: Annotated[Path, typer.Option(help="JSONL of {code, input, output}.")] = _CRUXEVAL,
@@ -31,13 +26,7 @@ def sandbox(
     """Isolated runs against CRUXEval's official way and against a fresh Python process each."""
     import benchmarks.sandbox
 
-    try:
-        rows = read_jsonl(programs)
-    except OSError as error:
-        raise BadInput(f"{programs}: {error.strerror}") from None
-    missing = [index for index, row in enumerate(rows, 1) if not {"code", "input", "output"} <= row.keys()]
-    if missing or not rows:
-        raise BadInput(f"{programs}: line {missing[0] if missing else 1} must have code, input and output")
+    rows = _rows(programs)
     found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
     if pool:
         import benchmarks.reward_pool
@@ -45,3 +34,38 @@ def sandbox(
         through = benchmarks.reward_pool.measure(rows, runs=runs, slots=slots, mode=mode)
         found |= through | {"share_of_bare_sandbox": through["through_serve_per_s"] / found["runs_per_s"]}
     typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def soak(
+    programs: Annotated[Path, typer.Option(help="JSONL of {code, input, output}.")] = _CRUXEVAL,
+    runs: Annotated[int, typer.Option(min=100, help="Runs; one in twenty is of a hostile program.")] = 100_000,
+    slots: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
+    mode: Annotated[Level | None, typer.Option(help="Isolation level; the best there is if not given.")] = None,
+) -> None:
+    """What many runs leave behind; exits with 1 where that is anything, or where a verdict is not the right one."""
+    import benchmarks.soak
+
+    found = benchmarks.soak.measure(_rows(programs), runs=runs, slots=slots, mode=mode)
+    typer.echo(json.dumps(found, indent=2))
+    for trouble in ("leaks", "unexpected"):
+        if found[trouble]:
+            typer.echo(f"codereason: {trouble}: {'; '.join(found[trouble])}", err=True)
+    if found["leaks"] or found["unexpected"]:
+        raise typer.Exit(1)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The programs to run.
+
+    Raises:
+        BadInput: the file cannot be read, or a line lacks a field.
+    """
+    try:
+        rows = read_jsonl(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    missing = [index for index, row in enumerate(rows, 1) if not {"code", "input", "output"} <= row.keys()]
+    if missing or not rows:
+        raise BadInput(f"{path}: line {missing[0] if missing else 1} must have code, input and output")
+    return rows

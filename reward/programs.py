@@ -18,7 +18,7 @@ class Limits:
     memory_mib: int = 512
     """Beyond what the interpreter itself takes."""
     output_bytes: int = 65536
-    """For stdout (bytes), for the value's repr and for all states together (characters)."""
+    """For stdout and stderr (bytes each), for the value's repr and for all states together (characters)."""
 
     def __post_init__(self) -> None:
         """Refuses limits that are none.
@@ -45,6 +45,8 @@ class Program:
     """What the program reads from its standard input."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files in the folder the program runs in, by relative path; modules among them can be imported."""
+    keep_stderr: bool = False
+    """Whether what it writes to its standard error is kept; otherwise nobody reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Execution:
     """`TypeName: message`; with `sandbox_error`, what went wrong with the machinery."""
     stdout: str = ""
     """What the program printed itself, up to the limit."""
+    stderr: str = ""
+    """What it wrote to its standard error, up to the limit, where that was asked for."""
     states: tuple[str, ...] = ()
     """`NAME: value`, one for every anchor that was reached, in order."""
     limit: Literal["cpu", "wall"] | None = None

@@ -24,10 +24,10 @@ class Report:
     states: tuple[str, ...]
 
 
-def read(raw: bytes, max_characters: int) -> Report | None:
+def read(raw: bytes, max_characters: int, called: bool) -> Report | None:
     """The report in `raw`, or None where that is not exactly one report of the shape and size a child sends.
 
-    `max_characters` bounds the value, and all states together.
+    `max_characters` bounds the value, and all states together. `called` says whether a value was asked for.
     """
     try:
         told = json.loads(raw)
@@ -39,6 +39,9 @@ def read(raw: bytes, max_characters: int) -> Report | None:
     if not isinstance(verdict, str) or verdict not in _VERDICTS:
         return None
     if not (_text(value, max_characters) and _text(type_name, _MAX_NAME) and _text(exception, _MAX_NAME + MAX_MESSAGE)):
+        return None
+    with_value, with_exception = called and verdict == Verdict.OK, verdict in (Verdict.EXCEPTION, Verdict.MEMORY)
+    if (value is not None, type_name is not None, exception is not None) != (with_value, with_value, with_exception):
         return None
     if not isinstance(states, list) or len(states) > MAX_STATES or not all(isinstance(state, str) for state in states):
         return None

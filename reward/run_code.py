@@ -71,7 +71,7 @@ def program(request: RunCodeRequest) -> Program:
                 files[str(PurePosixPath(name))] = base64.b64decode("".join(content.split()), validate=True)
             except binascii.Error as error:
                 raise ValueError(f"files: {name!r:.300} is not base64: {error}") from None
-    return Program(request.code, stdin=request.stdin or "", files=files)
+    return Program(request.code, stdin=request.stdin or "", files=files, keep_stderr=True)
 
 
 def limits(request: RunCodeRequest, most: Limits) -> Limits:
@@ -85,13 +85,13 @@ def response(request: RunCodeRequest, files: Program, allowed: Limits, execution
     """What became of a request's program, run with the limits `allowed`."""
     if execution.verdict.is_fault:
         return fault(execution.exception or "the sandbox failed")
-    return_code, stderr = _ending(request, allowed, execution)
+    return_code, said = _ending(request, allowed, execution)
     result = CommandRunResult(
         status="TimeLimitExceeded" if execution.verdict is Verdict.TIMEOUT else "Finished",
         execution_time=execution.seconds,
         return_code=return_code,
         stdout=execution.stdout,
-        stderr=_sendable(stderr),
+        stderr=_sendable(execution.stderr + said),
     )
     # A program cannot change its files, so what it was given is what is there afterwards.
     there = {name: files.files.get(str(PurePosixPath(name))) for name in request.fetch_files}
@@ -108,7 +108,7 @@ def fault(message: str) -> RunCodeResponse:
 
 
 def _ending(request: RunCodeRequest, allowed: Limits, execution: Execution) -> tuple[int | None, str]:
-    """Return code (none where time ran out) and stderr. What the sandbox stopped, or cannot vouch for, has 1."""
+    """Return code (none where time ran out) and what ends stderr. What the sandbox stopped, or cannot vouch for, has 1."""
     match execution.verdict:
         case Verdict.OK:
             return 0, ""
@@ -129,7 +129,7 @@ def _ending(request: RunCodeRequest, allowed: Limits, execution: Execution) -> t
 
 
 def _raised(exception: str) -> tuple[int, str]:
-    """Return code and stderr of an interpreter that ends with `exception`, the last line of its traceback."""
+    """Return code and last line of stderr of an interpreter that ends with `exception`, its traceback's last line."""
     ended = _EXIT_STATUS.fullmatch(exception)
     if ended is None:
         return 1, exception.removeprefix("SystemExit: ") + "\n"

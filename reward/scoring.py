@@ -93,8 +93,10 @@ def _score_input(problem: Problem, program: Instrumented, response: Response, tr
     answered_trace = committed_trace if answered_call == committed_call else tracer(replace(program, call=answered_call))
     if committed_trace.verdict.is_fault:
         return _score(response, Verdict.SANDBOX_ERROR, ())
-    if answered_trace.verdict is not Verdict.OK or answered_trace.output is None:
+    if answered_trace.verdict is not Verdict.OK:
         return _score(response, answered_trace.verdict, committed_trace.states)
+    if answered_trace.output is None:
+        return _score(response, Verdict.NO_RESULT, committed_trace.states)
     verdict = _judge_value(answered_trace.output, problem.output)
     return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, committed_trace.states)
 
@@ -115,8 +117,10 @@ def _plain_call(text: str, entry: str, code: str, tracer: Tracer) -> str:
         names = [keyword.arg for keyword in call.keywords]
         named = ", ".join(f"{keyword.arg!r}: {source(keyword.value)}" for keyword in call.keywords)
         evaluated = tracer(Instrumented(code, f"[({positional}), {{{named}}}]", ()))
-        if evaluated.verdict is not Verdict.OK or evaluated.output is None:
+        if evaluated.verdict is not Verdict.OK:
             raise _NoInput(evaluated.verdict)
+        if evaluated.output is None:
+            raise _NoInput(Verdict.NO_RESULT)
         values = literal(evaluated.output)
     except UnreadableAnswer:
         raise _NoInput(Verdict.UNPARSABLE) from None

@@ -62,9 +62,11 @@ class Zygote:
         self._connection, theirs = socket.socketpair()
         self._stdout, their_stdout = os.pipe()
         self._report, their_report = os.pipe()
-        for descriptor in (self._stdout, self._report):
+        self._stderr, their_stderr = os.pipe()
+        for descriptor in (self._stdout, self._report, self._stderr):
             os.set_blocking(descriptor, False)
-        arguments = [str(_ROOM), level, str(theirs.fileno()), str(their_report), folders, modules, *without]
+        passed = (theirs.fileno(), their_report, their_stderr)
+        arguments = [str(_ROOM), level, *map(str, passed), folders, modules, *without]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", _BOOT, *arguments],
@@ -72,18 +74,18 @@ class Zygote:
                 stdout=their_stdout,
                 cwd="/",
                 env=_environment(),
-                pass_fds=(theirs.fileno(), their_report),
+                pass_fds=passed,
                 start_new_session=True,
             )
         finally:
             theirs.close()
-            os.close(their_stdout)
-            os.close(their_report)
+            for descriptor in (their_stdout, their_report, their_stderr):
+                os.close(descriptor)
         self.group.take(self._process.pid)
         self._over = select.poll()
         self._over.register(self._connection, select.POLLIN)
         self._anything = select.poll()
-        for file in (self._connection, self._stdout, self._report):
+        for file in (self._connection, self._stdout, self._report, self._stderr):
             self._anything.register(file, select.POLLIN)
         try:
             self._connection.settimeout(_START_S)
@@ -91,9 +93,9 @@ class Zygote:
         except (messages.Lost, OSError) as error:
             self.close()
             raise SandboxUnavailable(f"level {level} does not start: {error}") from None
-        if welcome.startswith("!"):
+        if welcome != level:
             self.close()
-            raise SandboxUnavailable(welcome[2:])
+            raise SandboxUnavailable(welcome.removeprefix("! "))
 
     @property
     def pid(self) -> int:
@@ -111,22 +113,24 @@ class Zygote:
         # A character is at most twelve bytes of JSON, and the report holds a value, all states and a message.
         report_cap = 12 * (2 * limits.output_bytes + MAX_MESSAGE) + 16 * MAX_STATES
         stdout, told = _Pipe(self._stdout, limits.output_bytes), _Pipe(self._report, report_cap)
+        stderr = _Pipe(self._stderr, limits.output_bytes)
+        pipes = (stdout, told, stderr) if program.keep_stderr else (stdout, told)
         self._connection.settimeout(limits.wall_s + _GRACE_S)
         try:
             self._connection.sendall(message)
             if not self._over.poll(_QUICK_MS):
-                self._follow((stdout, told), time.monotonic() + limits.wall_s + _GRACE_S)
+                self._follow(pipes, time.monotonic() + limits.wall_s + _GRACE_S)
             status = messages.receive_status(self._connection)
         except TimeoutError:
             raise ZygoteFault("the zygote does not answer") from None
         except (messages.Lost, OSError) as error:
             raise ZygoteFault(f"the zygote is gone: {error}") from None
         # Nobody is left who could write: what is in the pipes now is all there is.
-        stdout.read_all()
-        told.read_all()
-        return _execution(status, stdout, told, limits, self.level)
+        for pipe in pipes:
+            pipe.read_all()
+        return _execution(status, stdout, stderr, told, limits, program.call is not None, self.level)
 
-    def _follow(self, pipes: "tuple[_Pipe, _Pipe]", deadline: float) -> None:
+    def _follow(self, pipes: "Sequence[_Pipe]", deadline: float) -> None:
         """Reads what a longer run writes until it is over, and ends it when that is too much.
 
         Raises:
@@ -155,7 +159,7 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for descriptor in (self._stdout, self._report):
+        for descriptor in (self._stdout, self._report, self._stderr):
             os.close(descriptor)
         self.group.remove()
 
@@ -219,7 +223,7 @@ def _request(program: Program, limits: Limits) -> bytes:
     size = len(stdin) + len(files) + len(packed)
     if size > messages.MAX_REQUEST_BYTES:
         raise ValueError(f"code: the program takes {size} bytes, {messages.MAX_REQUEST_BYTES} can be run")
-    return messages.request((limits.wall_s, limits.cpu_s, limits.memory_mib), stdin, files, packed)
+    return messages.request((limits.wall_s, limits.cpu_s, limits.memory_mib), stdin, files, packed, program.keep_stderr)
 
 
 def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -243,7 +247,9 @@ def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return plain
 
 
-def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limits, level: str) -> Execution:
+def _execution(
+    status: messages.Status, stdout: _Pipe, stderr: _Pipe, told: _Pipe, limits: Limits, called: bool, level: str
+) -> Execution:
     """Puts together what the zygote saw and what the child told.
 
     The first bytes of the report were written before the program ran: I, the layers hold; then A, an anchor is missing,
@@ -259,16 +265,17 @@ def _execution(status: messages.Status, stdout: _Pipe, told: _Pipe, limits: Limi
         raise ZygoteFault(f"a child could not be confined: {what}")
     if report_text.startswith(b"IA"):
         raise ValueError(f"anchor_lines: {report_text[2:].decode(errors='replace')}")
-    how = messages.KILLED if stdout.overflows or told.overflows else status.how
+    how = messages.KILLED if stdout.overflows or stderr.overflows or told.overflows else status.how
     found = None
     if how == messages.EXIT and status.number == 0:
-        found = report.read(report_text[1:].removeprefix(b"P"), limits.output_bytes)
+        found = report.read(report_text[1:].removeprefix(b"P"), limits.output_bytes, called)
     return Execution(
         verdict=_ENDINGS[how] if found is None else found.verdict,
         value=None if found is None else found.value,
         type_name=None if found is None else found.type_name,
         exception=None if found is None else found.exception,
         stdout=stdout.kept.decode(errors="replace"),
+        stderr=stderr.kept.decode(errors="replace"),
         states=() if found is None else found.states,
         limit="cpu" if how == messages.CPU else "wall" if how == messages.WALL else None,
         seconds=status.seconds,

@@ -14,7 +14,7 @@ import resource
 import sys
 from collections.abc import Iterable
 
-from . import box, kernel, landlock, namespaces, seccomp
+from . import box, kernel, landlock, libraries, namespaces, seccomp
 
 LEVELS = ("full", "userns", "nons")
 LAYERS = ("namespaces", "process namespace", "privileges", "limits", "landlock", "seccomp")
@@ -62,6 +62,7 @@ class Isolation:
         self._mapped_bytes = _mapped_bytes()
         self._uid = _own_uid() if as_root and level != "userns" and "privileges" not in self._without else None
         readable = _library_directories()
+        readable += [path for path in libraries.linked() if not path.startswith(tuple(readable))]
         if level != "nons" and "namespaces" not in self._without:
             self._enter_namespaces(readable)
             self.box = box.Box(box.PATH, temporary=False)

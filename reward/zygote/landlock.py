@@ -1,4 +1,4 @@
-"""Landlock: the kernel's rules a process lays on itself. Reading below a few directories, and nothing else."""
+"""Landlock: the kernel's rules a process lays on itself. Reading a few files and directories, and nothing else."""
 
 import ctypes
 import os
@@ -33,18 +33,19 @@ def handled(version: int) -> tuple[int, int, int]:
 
 
 def ruleset(readable: Iterable[str]) -> int:
-    """A file descriptor of rules that forbid everything but reading below the `readable` directories.
+    """A file descriptor of rules that forbid everything but reading what is `readable`, directories with all below.
 
     Raises:
-        OSError: the kernel has no Landlock, or a directory cannot be opened.
+        OSError: the kernel has no Landlock, or a path cannot be opened.
     """
     version = abi()
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     attributes = ctypes.create_string_buffer(struct.pack("=QQQ", *handled(version)), 24)
     descriptor = kernel.syscall("landlock_create_ruleset", _SYS_CREATE, attributes, size, 0)
-    for directory in readable:
-        opened = os.open(directory, os.O_PATH | os.O_CLOEXEC)
-        rule = ctypes.create_string_buffer(struct.pack("=Qi", _READ_FILE | _READ_DIR, opened), 12)
+    for path in readable:
+        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        access = _READ_FILE | _READ_DIR if os.path.isdir(path) else _READ_FILE
+        rule = ctypes.create_string_buffer(struct.pack("=Qi", access, opened), 12)
         kernel.syscall("landlock_add_rule", _SYS_ADD_RULE, descriptor, _RULE_PATH_BENEATH, rule, 0)
         os.close(opened)
     return descriptor

@@ -14,15 +14,16 @@ RUN, KILL = b"R", b"K"
 MAX_REQUEST_BYTES = 8 << 20
 
 EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED = b"E", b"S", b"C", b"W", b"M", b"K"
+ENDINGS = (EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED)
 """How a run ended: by itself (with a number), by a signal (with a number), at a deadline, without memory, by `KILL`."""
 
 _LENGTH = struct.Struct("=I")
-_HEAD = struct.Struct("=ddIIII")
+_HEAD = struct.Struct("=ddIIII?")
 _STATUS = struct.Struct("=ciddQ")
 
 
 class Lost(Exception):
-    """The other side is gone."""
+    """The other side is gone, or talks of something else."""
 
 
 class Head(NamedTuple):
@@ -34,6 +35,7 @@ class Head(NamedTuple):
     stdin_bytes: int
     files_bytes: int
     program_bytes: int
+    keep_stderr: bool
 
 
 class Status(NamedTuple):
@@ -49,9 +51,9 @@ class Status(NamedTuple):
     """Most memory it held at a time, the interpreter included."""
 
 
-def request(limits: tuple[float, float, int], stdin: bytes, files: bytes, program: bytes) -> bytes:
+def request(limits: tuple[float, float, int], stdin: bytes, files: bytes, program: bytes, keep_stderr: bool) -> bytes:
     """A whole request, ready for one send; `limits` are wall-clock and CPU seconds and MiB."""
-    return RUN + _HEAD.pack(*limits, len(stdin), len(files), len(program)) + stdin + files + program
+    return RUN + _HEAD.pack(*limits, len(stdin), len(files), len(program), keep_stderr) + stdin + files + program
 
 
 def receive_head(connection: socket.socket) -> Head:
@@ -65,8 +67,15 @@ def status(found: Status) -> bytes:
 
 
 def receive_status(connection: socket.socket) -> Status:
-    """The status of the run that goes on."""
-    return Status(*_STATUS.unpack(exactly(connection, _STATUS.size)))
+    """The status of the run that goes on.
+
+    Raises:
+        Lost: the stream ended, or what came is none.
+    """
+    found = Status(*_STATUS.unpack(exactly(connection, _STATUS.size)))
+    if found.how not in ENDINGS:
+        raise Lost(f"{found.how!r} is no ending of a run")
+    return found
 
 
 def frame(text: str) -> bytes:
@@ -76,9 +85,15 @@ def frame(text: str) -> bytes:
 
 
 def receive_frame(connection: socket.socket) -> str:
-    """A framed text."""
+    """A framed text.
+
+    Raises:
+        Lost: the stream ended, or what came is none.
+    """
     (length,) = _LENGTH.unpack(exactly(connection, _LENGTH.size))
-    return exactly(connection, min(length, MAX_REQUEST_BYTES)).decode()
+    if length > MAX_REQUEST_BYTES:
+        raise Lost(f"{length} bytes are no frame")
+    return exactly(connection, length).decode(errors="replace")
 
 
 def exactly(connection: socket.socket, count: int) -> bytes:

@@ -1,5 +1,5 @@
 """Empty namespaces for the zygote to sit in: no network, no other process's IPC, and a root directory that holds
-nothing but Python's standard library, read-only."""
+nothing but Python's standard library and what it is linked with, read-only."""
 
 import os
 import socket
@@ -36,7 +36,7 @@ def _write(path: str, text: str) -> None:
 
 
 def replace_root(readable: Sequence[str]) -> None:
-    """A read-only root directory that holds the `readable` directories at their own paths, an empty box, and nothing else.
+    """A read-only root directory that holds what is `readable` at its own path, an empty box, and nothing else.
 
     The directories above them are new ones that everybody may pass, so that a program finds the standard library
     under any uid, even where the interpreter lives in somebody's private home.
@@ -46,7 +46,7 @@ def replace_root(readable: Sequence[str]) -> None:
     """
     kernel.mount("none", "/", None, _RECURSIVE | _PRIVATE)
     # Held open, because the new file system may be mounted over their way.
-    opened = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in readable]
+    opened = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in readable]
     kernel.mount("tmpfs", _STAGE, "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=1m,mode=755")
     for path, descriptor in zip(readable, opened, strict=True):
         _bind_read_only(f"/proc/self/fd/{descriptor}", _STAGE + path)
@@ -61,7 +61,11 @@ def replace_root(readable: Sequence[str]) -> None:
 
 
 def _bind_read_only(source: str, target: str) -> None:
-    os.makedirs(target, mode=0o755, exist_ok=True)
+    if os.path.isdir(source):
+        os.makedirs(target, mode=0o755, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, mode=0o444))
     kernel.mount(source, target, None, _BIND | _RECURSIVE)
     # In a user namespace a flag that the source carries may not be taken away.
     kept = os.statvfs(target).f_flag & _NOEXEC

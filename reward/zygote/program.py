@@ -31,7 +31,7 @@ _RESERVE_BYTES = 4 << 20
 
 _exit, _write, _quoted = os._exit, os.write, encode_basestring_ascii
 _set_recursion_limit, _set_trace, _set_profile = sys.setrecursionlimit, sys.settrace, sys.setprofile
-_stdout = sys.stdout
+_streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
 
 
 def prepare() -> None:
@@ -131,10 +131,11 @@ def _finish(
 ) -> NoReturn:
     """Sends the report and ends the process."""
     _set_recursion_limit(10 * RECURSION_LIMIT)
-    try:  # noqa: SIM105  contextlib is Python code, which a program can break.
-        _stdout.flush()
-    except (OSError, ValueError):
-        pass  # The program closed it.
+    for stream in _streams:
+        try:  # noqa: SIM105  contextlib is Python code, which a program can break.
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # The program closed it.
     fields = {"verdict": verdict, "value": value, "type_name": type_name, "exception": error}
     told = [f'"{name}":{"null" if text is None else _quoted(text)}' for name, text in fields.items()]
     told.append('"states":[' + ",".join([_quoted(state) for state in states]) + "]")

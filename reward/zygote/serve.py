@@ -1,8 +1,9 @@
 """The zygote's main loop: take a program, fork a child for it, keep its deadlines, say how it ended. One at a time.
 
-Started by `reward.zygote_process` with: the project's directory, a level, the descriptors of a socket and of the pipe for
-reports (the pipe for what programs print is descriptor 1), the folders of packages and the modules to load from them, and
-layers to leave out. The loop is kept short: every page of memory it writes is one that the next fork has to copy.
+Started by `reward.zygote_process` with: the project's directory, a level, the descriptors of a socket, of the pipe for
+reports and of the one for standard error (the pipe for what programs print is descriptor 1), the folders of packages and
+the modules to load from them, and layers to leave out. The loop is kept short: every page of memory it writes is one that
+the next fork has to copy.
 """
 
 import errno
@@ -23,6 +24,8 @@ from .isolation import Isolation, LayerMissing
 
 REPORT = 3
 """The descriptor of the pipe for reports, in the zygote and in its children."""
+_ERRORS = 4
+"""The descriptor, in the zygote, of the pipe for what programs write to their standard error."""
 _HIGH = 10
 """Descriptors from here on are the zygote's own."""
 _IDLE_MS = 5000
@@ -38,9 +41,9 @@ _COMMON = """
 """What programs import most, loaded once. Not more, because every module makes every fork slower."""
 _UNCOMMON = """
     array asyncio base64 binascii bz2 calendar concurrent.futures csv dataclasses datetime decimal difflib enum fractions
-    hashlib html inspect keyword locale logging numbers pathlib platform pprint queue secrets shutil statistics subprocess
-    tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref zlib
-    _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
+    hashlib html inspect keyword locale logging lzma numbers pathlib platform pprint queue secrets shutil sqlite3 statistics
+    subprocess tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref
+    zlib _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
     encodings.punycode encodings.rot_13 encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32
     encodings.utf_7
 """
@@ -53,12 +56,9 @@ class ParentGone(Exception):
 
 def main() -> None:
     """Prepares the process, says what level holds or what is missing to the parent, and serves until it hangs up."""
-    project, level, descriptor, reports, folders, modules, *without = sys.argv[1:]
-    connection = socket.socket(fileno=fcntl.fcntl(int(descriptor), fcntl.F_DUPFD_CLOEXEC, _HIGH))
-    reports_kept = fcntl.fcntl(int(reports), fcntl.F_DUPFD_CLOEXEC, _HIGH)
-    os.closerange(3, _HIGH)
-    os.dup2(reports_kept, REPORT)
-    os.close(reports_kept)
+    project, level, *descriptors = sys.argv[1:6]
+    folders, modules, *without = sys.argv[6:]
+    connection = _placed(*map(int, descriptors))
     sys.path.remove(project)
     library = [*sys.path]
     sys.path += folders.split(os.pathsep)
@@ -86,6 +86,20 @@ def main() -> None:
         return
     finally:
         isolation.box.remove()
+
+
+def _placed(connection: int, reports: int, errors: int) -> socket.socket:
+    """Brings the descriptors that were passed to where they are looked for; the socket."""
+    passed = (connection, reports, errors)
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in passed]
+    os.closerange(3, _HIGH)
+    for descriptor in passed:
+        if descriptor >= _HIGH:
+            os.close(descriptor)
+    for descriptor, place in zip(high[1:], (REPORT, _ERRORS), strict=True):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    return socket.socket(fileno=high[0])
 
 
 def _preload(names: str) -> None:
@@ -189,7 +203,7 @@ def _become_child(head: messages.Head, stdin: bytes, payload: bytes, isolation: 
     The first byte of the report tells the parent whether the layers hold: I for isolated, ! before what went wrong.
     """
     try:
-        os.dup2(0, 2)  # The zygote's stdin is /dev/null.
+        os.dup2(_ERRORS if head.keep_stderr else 0, 2)  # The zygote's stdin is /dev/null.
         if stdin:
             box.as_stdin(stdin)
         if head.files_bytes:

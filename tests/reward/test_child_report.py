@@ -17,7 +17,14 @@ def raw(**changes: object) -> bytes:
 
 
 def test_a_good_report():
-    assert read(raw(), 10) == Report(Verdict.OK, "1", "int", None, ("x: 1",))
+    assert read(raw(), 10, True) == Report(Verdict.OK, "1", "int", None, ("x: 1",))
+
+
+def test_a_value_is_told_where_one_was_asked_for_and_only_there():
+    without = raw(value=None, type_name=None)
+    assert read(without, 10, False) == Report(Verdict.OK, None, None, None, ("x: 1",))
+    assert read(without, 10, True) is None
+    assert read(raw(), 10, False) is None
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,12 @@ def test_a_good_report():
         raw(verdict=["ok"]),
         raw(value=1),
         raw(value=float("nan")),
+        raw(value=None),
+        raw(type_name=None),
+        raw(exception="ValueError"),
+        raw(verdict="exception", exception="ValueError"),
+        raw(verdict="exception", value=None, type_name=None),
+        raw(verdict="output_limit", value=None, type_name=None, exception="E"),
         raw(value="x" * 11),
         raw(type_name={"a": 1}),
         raw(type_name="x" * 1001),
@@ -54,16 +67,16 @@ def test_a_good_report():
     ],
 )
 def test_anything_else_is_no_report(forged):
-    assert read(forged, 10) is None
+    assert read(forged, 10, True) is None
 
 
 @given(st.binary())
 def test_no_bytes_raise(data):
-    assert read(data, 10) is None
+    assert read(data, 10, True) is None
 
 
 @given(st.lists(st.text()), st.text())
 def test_any_text_comes_through(states, value):
-    report = read(raw(states=states, value=value), 10**6)
+    report = read(raw(states=states, value=value), 10**6, True)
     assert report is not None
     assert (report.states, report.value) == (tuple(states), value)

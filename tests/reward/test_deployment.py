@@ -1,10 +1,12 @@
 """The pool under the real Ray Serve: groups, refusals above a bound, and the death of its parts."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -115,16 +117,83 @@ def test_a_dead_replica_costs_nothing(pool):
     assert asyncio.run(through_a_death()) == ["1"] * 3
 
 
+def test_the_death_of_the_controller_costs_no_score_and_counts_none_twice(pool):
+    """With it die, again and again, the zygotes that score: their faults are asked again, and none becomes a 0."""
+    (controller,) = _descendants(b"ServeController")
+    problems = [slow_problem(number, 0.2) for number in range(16)]
+
+    async def through_a_death() -> list[list[tuple[Verdict, float]]]:
+        collector = Collector.__new__(Collector)
+        collector._deadline_s, collector._reward = 120, pool
+        groups = [asyncio.ensure_future(collector._score(one, answers(number))) for number, one in enumerate(problems)]
+        await asyncio.sleep(0.6)
+        assert not all(group.done() for group in groups)
+        os.kill(controller, signal.SIGKILL)
+        while not any(group.done() for group in groups[-4:]):
+            _kill(_zygotes()[:1])
+            await asyncio.sleep(0.5)
+        return [[(score.verdict, score.final_reward) for score in await group] for group in groups]
+
+    right, wrong = (Verdict.OK, 1.0), (Verdict.WRONG, 0.0)
+    assert asyncio.run(through_a_death()) == [[right, wrong, (Verdict.UNPARSABLE, 0.0), right]] * 16
+    _until(lambda: _descendants(b"ServeController") not in ([], [controller]))
+    assert pool.execute.remote([Program("", "6 * 7")]).result(timeout_s=60)[0].value == "42"
+    test_a_dead_replica_costs_nothing(pool)  # The new controller knows what there is, and replaces it.
+
+
+def slow_problem(number: int, seconds: float) -> Problem:
+    """One whose program takes long enough to be killed at, and which nobody has seen before."""
+    code = f"import time\ndef f(x):\n    time.sleep({seconds})\n    y = x + {number}\n    return y"
+    return Problem(f"slow {number}", code, "f(1)", instrument(code, "f(1)").code, [], str(number + 1), Task.OUTPUT)
+
+
+def answers(number: int) -> list[str]:
+    """Right, wrong, unreadable, right."""
+    return [f"<answer>{number + 1}</answer>", "<answer>-1</answer>", "nothing", f"<answer>{number + 1}</answer>"]
+
+
+def test_what_the_machinery_fails_on_for_good_is_a_fault_and_not_a_zero(pool):
+    """Zygotes that die faster than anything can run."""
+
+    async def killed() -> list[Verdict]:
+        collector = Collector.__new__(Collector)
+        collector._deadline_s, collector._reward = 120, pool
+        group = asyncio.ensure_future(collector._score(slow_problem(99, 3.0), answers(99)))
+        while not group.done():
+            _kill(_zygotes())
+            await asyncio.sleep(0.02)
+        return [score.verdict for score in await group]
+
+    assert asyncio.run(killed()) == [Verdict.SANDBOX_ERROR] * 4
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _until(done: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def _zygotes() -> list[int]:
     """The zygotes of this machine's sandboxes that descend from this process."""
+    return _descendants(b"from zygote.serve import main")
+
+
+def _descendants(command: bytes) -> list[int]:
+    """Processes with this in their command line that descend from this one."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if command in Path(f"/proc/{pid}/cmdline").read_bytes() and str(os.getpid()) in _ancestry(int(pid)):
+                found.append(int(pid))
         except OSError:
             continue
-        if b"from zygote.serve import main" in command and str(os.getpid()) in _ancestry(int(pid)):
-            found.append(int(pid))
     return found
 
 

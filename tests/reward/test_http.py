@@ -101,6 +101,18 @@ def test_a_response_has_the_shape_of_sandboxfusion(url):
     assert set(get_args(RunCodeResponse.model_fields["status"].annotation)) == {"Success", "Failed", "SandboxError"}
 
 
+def test_what_a_program_writes_to_stderr_comes_before_how_it_ended(url):
+    code = "import sys, unittest\nprint('a', file=sys.stderr)\n"
+    code += "class T(unittest.TestCase):\n    def test(self): self.fail('no')\n"
+    run = answered(url, code + "unittest.main(argv=['t'])")["run_result"]
+    assert (run["return_code"], run["stdout"]) == (1, "")
+    assert run["stderr"].startswith("a\nF\n=====")
+    assert "FAILED (failures=1)" in run["stderr"]
+    assert answered(url, "import sys; sys.stderr.write('x'); 1 / 0")["run_result"]["stderr"].endswith(
+        "xZeroDivisionError: division by zero\n"
+    )
+
+
 ENDS_LIKE_THE_INTERPRETER = [
     "print('x', end='')",
     "print('before'); 1 / 0; print('after')",

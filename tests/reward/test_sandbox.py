@@ -200,7 +200,8 @@ def test_two_sandboxes_agree_on_what_depends_on_hashing(sandbox):
 
 
 def test_the_standard_library_can_be_imported_at_every_level():
-    code = "import hashlib, unittest, decimal, csv, asyncio\nx = 'a'.encode('shift_jis') + 'ä'.encode('cp1252')"
+    code = "import base64, bz2, hashlib, lzma, sqlite3, unittest, decimal, csv, asyncio, zlib\n"
+    code += "x = 'a'.encode('shift_jis') + 'ä'.encode('cp1252')"
     for level in available():
         with Sandbox(mode=level) as sandbox:
             execution = sandbox.run(Program(code, "hashlib.sha256(x).hexdigest()"))
@@ -293,6 +294,19 @@ def test_the_zygote_and_its_child_die_with_the_process_that_started_them():
     assert session(zygote) == []
 
 
+def test_a_zygote_holds_no_descriptor_twice_however_many_its_parent_has():
+    taken = [os.open("/dev/null", os.O_RDONLY) for _ in range(40)]
+    try:
+        with Sandbox() as sandbox:
+            folder = Path(f"/proc/{sandbox._zygote.pid}/fd")
+            leads = [os.readlink(path) for path in folder.iterdir()]
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+    special = [lead for lead in leads if lead.startswith(("pipe:", "socket:"))]
+    assert len(special) == len(set(special))
+
+
 def test_a_sandbox_outlives_the_thread_that_started_it():
     started: list[Sandbox] = []
     thread = threading.Thread(target=lambda: started.append(Sandbox()))
@@ -310,6 +324,30 @@ def test_a_closed_sandbox_leaves_no_process():
     zygote = sandbox._zygote.pid
     sandbox.close()
     assert session(zygote) == []
+
+
+def test_standard_error_is_kept_where_it_is_asked_for_and_apart(sandbox):
+    code = "import os, sys, logging\nprint('out')\nlogging.warning('ä')\nos.write(2, b'raw ')\nsys.stderr.write('end')"
+    kept = sandbox.run(Program(code, keep_stderr=True))
+    assert (kept.verdict, kept.stdout, kept.stderr) == (Verdict.OK, "out\n", "WARNING:root:ä\nraw end")
+    lost = sandbox.run(Program(code))
+    assert (lost.verdict, lost.stdout, lost.stderr) == (Verdict.OK, "out\n", "")
+    silent = sandbox.run(Program("x = 1", keep_stderr=True))
+    assert (silent.verdict, silent.stderr) == (Verdict.OK, "")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_flood_of_standard_error_is_one_where_it_is_kept(sandbox, keep):
+    code = "import sys\nfor _ in range(50): sys.stderr.write('x' * 4000)"
+    execution = sandbox.run(Program(code, keep_stderr=keep), Limits(output_bytes=1000))
+    assert (execution.verdict, len(execution.stderr)) == ((Verdict.OUTPUT_LIMIT, 1000) if keep else (Verdict.OK, 0))
+    assert sandbox.run(Program("import sys; sys.stderr.write('y')", keep_stderr=True)).stderr == "y"
+
+
+def test_what_a_stopped_program_wrote_to_standard_error_is_kept(sandbox):
+    for end in ("while True: pass", "import os; os._exit(1)", "1 / 0"):
+        code = f"import sys\nsys.stderr.write('before\\n')\n{end}"
+        assert sandbox.run(Program(code, keep_stderr=True), SHORT).stderr == "before\n"
 
 
 def test_standard_input_is_read_like_a_file(sandbox):

@@ -169,6 +169,28 @@ def test_where_the_problem_itself_does_not_run_everything_is_a_fault_to_be_maske
     assert all(one.verdict.is_fault for one in found)
 
 
+SILENT = Trace(Verdict.OK, None, None, None, (), "")
+"""Said to have gone well, and without the value that was asked for: no honest run says that."""
+
+
+@pytest.mark.parametrize("answer", ["1", "int(1)"])
+def test_a_run_without_a_value_earns_nothing(answer):
+    (found,) = score_group(problem(task=Task.INPUT), [response(answer)], lambda instrumented: SILENT)
+    assert (found.verdict, found.final_reward) == (Verdict.NO_RESULT, 0.0)
+
+
+OF_ITS_OWN = {None: (Verdict.NO_RESULT, 0.0), "2": (Verdict.UNPARSABLE, 0.0), "[(1,), {}]": (Verdict.OK, 1.0)}
+
+
+@pytest.mark.parametrize("value", OF_ITS_OWN)
+def test_an_argument_that_writes_a_report_of_its_own_says_what_it_is_and_no_more(tracer, value):
+    """Arguments of a proposed input are code of the model's, run for what they are: they can always be `1`."""
+    name = None if value is None else "list"
+    report = json.dumps({"verdict": "ok", "value": value, "type_name": name, "exception": None, "states": []}).encode()
+    found = score_input(tracer, f"f((lambda os: (os.write(3, {report!r}), os._exit(0)))(__import__('os')))")
+    assert (found.verdict, found.final_reward) == OF_ITS_OWN[value]
+
+
 FAULT = Trace(Verdict.SANDBOX_ERROR, None, None, "the zygote is gone", (), "")
 
 
