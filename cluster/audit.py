@@ -128,7 +128,7 @@ def _read(path: Path, numbers: list[int]) -> Iterator[Row]:
 
 def _problems(run: Path) -> "dict[str, Problem]":
     """What the run's rollouts were about: every stage that samples takes its problems from the RL split."""
-    from cluster.data import read_split
+    from cluster.data.splits import read_split
     from cluster.runs import RunFolder
 
     path = RunFolder(run).split("rl")

@@ -49,6 +49,19 @@ class SplitSettings(Settings):
     file: Path | None = None
     """JSONL with `code`, `input`, `output` and perhaps `id` (as CRUXEval's); takes the generator's place."""
     task: Task = Task.OUTPUT
+    value_characters: int = Field(2000, ge=1)
+    """Longest text of a state or an output."""
+
+
+class FilterSettings(Settings):
+    """What a problem must not be, beside one that is already in a split."""
+
+    benchmarks: list[Path] = []
+    """JSONL files, perhaps gzipped, of programs that nothing may be trained on: none of their n-grams comes in."""
+    ngram: int = Field(10, ge=2)
+    """Words of those n-grams."""
+    alike: float | None = Field(None, gt=0, le=1)
+    """Share of its token 5-grams that a problem may not have in common with another; None allows any."""
 
 
 class DataSettings(Settings):
@@ -60,6 +73,9 @@ class DataSettings(Settings):
     heldout: SplitSettings
     heldout_seed: int = 20_261_123
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
+    filters: FilterSettings = FilterSettings()
+    tokenizer: Path | None = None
+    """Folder of the tokenizer that the card counts lengths with; without one it counts characters."""
 
 
 class EvaluationSettings(Settings):

@@ -10,7 +10,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from cluster.collection import Collector, PoolUnresponsive, StaleEngine
-from cluster.data import Advance
+from cluster.progress import Advance
 from cluster.runs import read_jsonl, write_jsonl
 from rl.benchmarks.accuracy import MEASURES, Estimate, estimate, paired_gain, response_accuracy
 from rl.problems import Problem

@@ -20,7 +20,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.util.metrics import Gauge
 
 from cluster.collection import Collector, Seconds, StaleEngine
-from cluster.data import read_split
+from cluster.data.splits import read_split
 from cluster.runs import RunFolder
 from learner.policy import MiniBatch, Share
 from learner.settings import PolicySettings

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import BadInput
-from cluster.data import same_value_text
+from cluster.data.making import same_value_text
 from cluster.runs import write_jsonl
 from cluster.user_rows import LONGEST, read_rows, read_text, text
 from reward.sandbox import Execution, Level, Limits, Program, Sandbox, SandboxUnavailable

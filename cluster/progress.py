@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cluster.data import Advance
 from cluster.runs import RunFolder
 
 Result = TypeVar("Result")
+
+Advance = Callable[[int], None]
+"""Told how many more are done."""
 
 _LOOK_EVERY_S = 0.5
 

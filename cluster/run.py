@@ -16,8 +16,10 @@ from transformers.utils.logging import disable_progress_bar
 import learner.launch
 import learner.policy
 import learner.supervised
-from cluster import data
 from cluster.config import RunSettings
+from cluster.data.factory import build
+from cluster.data.sources import Source, open_sources
+from cluster.data.splits import SPLITS, read_split
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.progress import counting, following
@@ -31,9 +33,6 @@ from rl.prompts import prompt
 from rl.tokens import load_tokenizer
 
 disable_progress_bar()
-
-_LOCAL_STAGES = 2
-"""Stages at the start of the plan that need no cluster."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,12 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     run.open(settings)
     weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
-    plan = _plan(job, weights, until)
     with run.locked():
-        for name, work in plan[:_LOCAL_STAGES]:
-            job.stage(name, work)
+        plan = _plan(job, weights, until)
         if any(name not in run.finished_stages() for name, _ in plan):
             try:
                 with ray_session(settings):
-                    for name, work in plan[_LOCAL_STAGES:]:
+                    for name, work in plan:
                         job.stage(name, work)
             finally:
                 shutil.rmtree(weights, ignore_errors=True)
@@ -87,10 +84,12 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
 
 
 def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callable[[], None]]]:
-    """The stages to do, in order; the first `_LOCAL_STAGES` of them need no cluster."""
+    """The stages to do, in order."""
     settings = job.settings
+    # Read before anything starts, so that a wrong file is told at once.
+    sources = {} if "data" in job.run.finished_stages() else open_sources(settings.data, settings.seed)
     plan: list[tuple[str, Callable[[], None]]] = [
-        ("data", lambda: _data(job)),
+        ("data", lambda: _data(job, sources)),
         ("base", lambda: _base_model(job)),
         ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
         ("sft_evaluation", lambda: _evaluate(job, "sft")),
@@ -103,7 +102,7 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
     if until == "data":
         return plan[:1]
     if until == "sft":
-        return plan[: _LOCAL_STAGES + 1]
+        return plan[:3]
     if until == "train":
         return [stage for stage in plan if stage[0] in ("data", "base", "sft", "rl")]
     return plan
@@ -119,14 +118,14 @@ def _control(job: Job, control: str, weights: Path) -> None:
         _supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
 
 
-def _data(job: Job) -> None:
-    splits = [getattr(job.settings.data, name) for name in data.SPLITS]
+def _data(job: Job, sources: dict[str, Source]) -> None:
+    splits = [getattr(job.settings.data, name) for name in SPLITS]
     with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
-        data.build(job.settings, job.run, advance)
+        build(job.settings, sources, job.run, advance)
 
 
 def _base_model(job: Job) -> None:
-    problems = data.read_split(job.run.split("sft"))
+    problems = read_split(job.run.split("sft"))
     texts = [prompt(problem) + problem.chain for problem in problems]
     write_scratch_model(job.settings.model, texts, job.settings.seed, job.run.model("base"))
 
@@ -135,7 +134,7 @@ def _examples(job: Job, split: str) -> list[Example]:
     """A split's prompts and chains as tokens."""
     tokenizer = load_tokenizer(job.run.model("base"))
     examples = []
-    for problem in data.read_split(job.run.split(split)):
+    for problem in read_split(job.run.split(split)):
         prompt_ids = [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
         response_ids = [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]
         examples.append(Example(prompt_ids, response_ids, [0.0] * len(response_ids), [0.0] * len(response_ids)))
@@ -225,9 +224,7 @@ def _evaluate(job: Job, stage: str) -> None:
     # A prompt must leave room for its response; the summary's `problems` says how many did.
     room = job.settings.rollout.max_length - job.settings.rl.max_tokens
     tokenizer = load_tokenizer(job.run.model("base"))
-    problems = [
-        problem for problem in data.read_split(job.run.split("heldout")) if len(tokenizer.encode(prompt(problem))) < room
-    ]
+    problems = [problem for problem in read_split(job.run.split("heldout")) if len(tokenizer.encode(prompt(problem))) < room]
     with counting(job.console, f"{stage} evaluation", 2 * len(problems)) as advance:
         evaluate_weights(
             rollout,
@@ -252,7 +249,7 @@ def write_summary(settings: RunSettings, run: RunFolder) -> None:
         summary[stage] = summarise(run.evaluation(stage))
     summary["gains"] = {stage: gains(run.evaluation("sft"), run.evaluation(stage)) for stage in measured[1:]}
     summary["rl_over"] = {control: gains(run.evaluation(control), run.evaluation("rl")) for control in settings.controls}
-    seen, asked = ([problem.output for problem in data.read_split(run.split(name))] for name in ("rl", "heldout"))
+    seen, asked = ([problem.output for problem in read_split(run.split(name))] for name in ("rl", "heldout"))
     summary["guess"] = {"final_accuracy": guess_accuracy(seen, asked)}
     summary["wall_seconds"] = run.finished_stages()
     summary["sft_stopped_by"] = _why_sft_stopped(settings, run)

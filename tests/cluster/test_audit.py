@@ -8,7 +8,7 @@ import pytest
 
 from cluster import cli
 from cluster.config import RunSettings
-from cluster.data import write_split
+from cluster.data.splits import write_split
 from cluster.runs import RunFolder, write_jsonl
 from reward.sandbox import Limits, Sandbox
 from reward.scoring import score_group

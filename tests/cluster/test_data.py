@@ -1,14 +1,23 @@
 """The data stage with a real sandbox: splits that share nothing, and every candidate accounted for."""
 
+import gzip
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+import ray
 from datasets import load_dataset
 
 from cluster.config import BadInput, RunSettings
-from cluster.data import SPLITS, build, program_fingerprint, read_programs, read_split, same_value_text
+from cluster.data import factory
+from cluster.data.factory import build
+from cluster.data.making import same_value_text
+from cluster.data.screening import benchmark_texts, program_fingerprint
+from cluster.data.sources import open_sources, read_programs
+from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, read_jsonl
+from cluster.session import worker_environment
 from rl.problems import Task
 from rl.responses import parse
 
@@ -25,13 +34,20 @@ def settings(**splits):
 
 def built(folder, config):
     done = []
-    build(config, RunFolder(folder), done.append)
+    build(config, open_sources(config.data, config.seed), RunFolder(folder), done.append)
     assert sum(done) == sum(len(problems(folder, name)) for name in SPLITS)
     return RunFolder(folder)
 
 
 def problems(folder, name):
     return read_split(RunFolder(folder).split(name))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": worker_environment()})
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +114,82 @@ def test_the_seed_fixes_every_row_and_the_heldout_seed_its_own_split(run, tmp_pa
     other = built(tmp_path / "other", settings().model_copy(update={"seed": 2}))
     assert problems(other.path, "heldout") == problems(run.path, "heldout")
     assert problems(other.path, "rl") != problems(run.path, "rl")
+
+
+class Interrupted(Exception):
+    """What Ctrl-C is in these tests."""
+
+
+def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(factory, "_WAVE", 5)
+    config, folder = settings(), RunFolder(tmp_path)
+    made = 0
+
+    def stop(done):
+        nonlocal made
+        made += done
+        if made > 20:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        build(config, open_sources(config.data, config.seed), folder, stop)
+    assert folder.split("heldout").exists()
+    assert not folder.split("rl").exists()
+    again = []
+    build(config, open_sources(config.data, config.seed), folder, again.append)
+    assert sum(again) == 48
+    assert not list((tmp_path / "data" / "parts").glob("*"))
+    for name in ("funnel.json", "rejected.jsonl", *(f"{split}.parquet" for split in SPLITS)):
+        assert (tmp_path / "data" / name).read_bytes() == (run.path / "data" / name).read_bytes()
+
+
+def test_the_card_says_what_there_is(run):
+    card = (run.path / "data" / "README.md").read_text()
+    funnel = json.loads((run.path / "data" / "funnel.json").read_text())
+    assert f"| kept | {' | '.join(str(funnel[name]['kept']) for name in SPLITS)} |" in card
+    assert f"| tried | {' | '.join(str(sum(funnel[name].values())) for name in SPLITS)} |" in card
+    assert f"| generator | {4 * 12} | made here, Apache-2.0 |" in card
+    assert hashlib.sha256(run.split("rl").read_bytes()).hexdigest()[:16] in card
+    loaded = load_dataset(str(run.path / "data"), cache_dir=str(run.path / "cache"))
+    assert {name: loaded[name].num_rows for name in loaded} == dict.fromkeys(SPLITS, 12)
+
+
+FILTERED = [
+    ("def f(alpha, beta):\n    gamma = alpha * beta + 7\n    return gamma\n", "1, 2"),
+    ("def f(left, right):\n    area = left * right + 9\n    return area\n", "3, 4"),
+    ("def f(rows):\n    first, *rest = sorted(rows)\n    return rest + [first]\n", "[2, 1]"),
+]
+
+
+def test_what_is_in_a_benchmark_or_much_like_another_stays_out(tmp_path):
+    rows = [{"id": str(i), "code": code, "input": given, "output": ""} for i, (code, given) in enumerate(FILTERED)]
+    for row in rows:
+        scope = {}
+        exec(row["code"], scope)
+        row["output"] = repr(eval(f"f({row['input']})", scope))
+    with gzip.open(tmp_path / "bench.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"prompt": "x", "canonical_solution": "first, *rest = sorted(rows)\nreturn rest + [first]"}))
+    filters = {"benchmarks": [str(tmp_path / "bench.jsonl.gz")], "ngram": 5, "alike": 0.9}
+    small = {"problems": 1, "chains": True}
+    config = settings(
+        rl={"problems": 9, "file": programs_file(tmp_path / "mine.jsonl", rows)}, sft=small, validation=small, heldout=small
+    )
+    config = RunSettings.model_validate({**config.model_dump(), "data": {**config.data.model_dump(), "filters": filters}})
+    run = built(tmp_path / "run", config)
+    rejected = read_jsonl(run.path / "data" / "rejected.jsonl")
+    assert [problem.id for problem in problems(run.path, "rl")] == ["0"]
+    assert {row["id"]: row["reason"] for row in rejected if row["source"] == "mine"} == {
+        "1": "much like another: 0",
+        "2": "in a benchmark: first rest sorted rows return",
+    }
+
+
+def test_a_benchmark_that_is_none_is_named(tmp_path):
+    (tmp_path / "bench.jsonl").write_text('{"id": 1}\n')
+    with pytest.raises(BadInput, match=r"bench.jsonl:1: must have one of code, prompt"):
+        list(benchmark_texts(tmp_path / "bench.jsonl"))
+    with pytest.raises(BadInput, match=r"data.filters.benchmarks: .*no.jsonl: No such file"):
+        list(benchmark_texts(tmp_path / "no.jsonl"))
 
 
 ROWS = [

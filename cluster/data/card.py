@@ -1,0 +1,124 @@
+"""The dataset's card: what is in the splits, what was left out, and how to get the same again."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean, median
+
+from cluster.config import RunSettings
+from cluster.data.splits import SPLITS, read_split
+from cluster.runs import RunFolder, write_whole
+from rl.problems import Problem
+from rl.prompts import prompt
+from rl.tokens import load_tokenizer
+
+_PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
+"""Anchors of a problem, per cent of the scaling set (StepCodeReasoner, table 12)."""
+
+_LICENCES = {"generator": "made here, Apache-2.0", "grid": "made here, Apache-2.0", "cruxeval": "MIT"}
+
+
+def write_card(run: RunFolder, settings: RunSettings) -> None:
+    """Leave `README.md` beside the splits, with a header by which `datasets.load_dataset` finds them."""
+    splits = {name: read_split(run.split(name)) for name in SPLITS}
+    funnel = json.loads((run.path / "data" / "funnel.json").read_text())
+    names, count = _measure(settings.data.tokenizer)
+    sections = [
+        _header(),
+        f"# {settings.name}: problems of execution prediction\n\n"
+        f"Seed {settings.seed}, held-out seed {settings.data.heldout_seed}. The same configuration gives the same bytes; "
+        "`codereason data CONFIG` makes them. Every state and every output comes from executing the program, once as it is "
+        "and once with its anchors; the two runs agree.",
+        "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
+        "## What was set aside\n\n" + _funnel(funnel) + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
+        "## Anchors a problem, per cent\n\n" + _anchors(splits),
+        f"## Lengths in {names}: median, 95th percentile, longest\n\n" + _lengths(splits, count),
+        "## Sources\n\n" + _sources(splits),
+    ]
+    if any("cell" in problem.tags for problems in splits.values() for problem in problems):
+        sections.append("## Cells of the grid\n\n" + _cells(splits))
+    write_whole(run.path / "data" / "README.md", "\n\n".join(sections) + "\n")
+
+
+def _header() -> str:
+    lines = [f"  - split: {name}\n    path: {name}.parquet" for name in SPLITS]
+    return "---\nconfigs:\n- config_name: default\n  data_files:\n" + "\n".join(lines) + "\n---"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _split_rows(run: RunFolder, splits: dict[str, list[Problem]]) -> list[list[object]]:
+    return [
+        [name, len(problems), sum(bool(problem.chain) for problem in problems), _hash(run.split(name))[:16]]
+        for name, problems in splits.items()
+    ]
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _funnel(funnel: dict[str, dict[str, int]]) -> str:
+    reasons = sorted({reason for counts in funnel.values() for reason in counts} - {"kept"})
+    rows = [[reason, *(funnel[name].get(reason, 0) for name in SPLITS)] for reason in ["kept", *reasons]]
+    rows.append(["tried", *(sum(funnel[name].values()) for name in SPLITS)])
+    return _table(["", *SPLITS], rows)
+
+
+def _anchors(splits: dict[str, list[Problem]]) -> str:
+    rows: list[list[object]] = []
+    counts = {name: [len(problem.states) for problem in problems] for name, problems in splits.items()}
+    for bin_name, paper in _PAPER.items():
+        least, _, most = bin_name.partition("-")
+        inside = range(int(least), int(most or least) + 1)
+        shares = [f"{100 * sum(n in inside for n in found) / max(len(found), 1):.1f}" for found in counts.values()]
+        rows.append([bin_name, *shares, paper])
+    told = [f"{mean(found):.1f} / {median(found):g} / {min(found)}-{max(found)}" for found in counts.values()]
+    rows.append(["mean / median / range", *told, "4.1 / 4 / 1-10 (table 1)"])
+    return _table(["anchors", *splits, "paper, table 12"], rows)
+
+
+def _measure(tokenizer: Path | None) -> tuple[str, Callable[[str], int]]:
+    """What lengths are counted in, and how."""
+    if tokenizer is None:
+        return "characters", len
+    loaded = load_tokenizer(tokenizer)
+    return f"tokens of {tokenizer.name}", lambda text: len(loaded.encode(text, add_special_tokens=False))
+
+
+def _lengths(splits: dict[str, list[Problem]], count: Callable[[str], int]) -> str:
+    rows: list[list[object]] = []
+    for name, problems in splits.items():
+        prompts = [count(prompt(problem)) for problem in problems]
+        chains = [count(problem.chain) for problem in problems if problem.chain]
+        rows.append([name, _spread(prompts), _spread(chains)])
+    return _table(["split", "prompt", "chain"], rows)
+
+
+def _spread(lengths: list[int]) -> str:
+    if not lengths:
+        return "-"
+    ordered = sorted(lengths)
+    return f"{median(ordered):g} / {ordered[int(0.95 * (len(ordered) - 1))]} / {ordered[-1]}"
+
+
+def _sources(splits: dict[str, list[Problem]]) -> str:
+    counts = Counter(problem.source for problems in splits.values() for problem in problems)
+    rows = [[source, number, _LICENCES.get(source, "that of the file")] for source, number in counts.most_common()]
+    return _table(["source", "problems", "licence"], rows)
+
+
+def _cells(splits: dict[str, list[Problem]]) -> str:
+    """Problems by type and difficulty; single methods are too many for a page and stand in each row's `tags`."""
+    cells = [
+        problem.tags["cell"].split("/") for problems in splits.values() for problem in problems if "cell" in problem.tags
+    ]
+    levels = sorted({cell[-1] for cell in cells})
+    counts = Counter((cell[0], cell[-1]) for cell in cells)
+    rows = [[kind, *(counts[kind, level] for level in levels)] for kind in sorted({cell[0] for cell in cells})]
+    return _table(["type", *levels], rows)

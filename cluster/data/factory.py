@@ -1,0 +1,200 @@
+"""The factory: candidates are made into problems in parallel, screened in order, and kept part by part.
+
+Making is Ray Data's: every worker process holds a sandbox of its own. Screening is sequential, since whether a problem is
+kept depends on those before it; so the result is the same however many workers there are. What a wave gave is on disk
+before the next begins, and an interrupted build goes on from there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.data import DataContext
+
+from cluster.config import BadInput, RunSettings, SplitSettings
+from cluster.data.card import write_card
+from cluster.data.making import make_problem
+from cluster.data.screening import Screen
+from cluster.data.sources import Source
+from cluster.data.splits import SPLITS, as_row, from_row, write_split
+from cluster.progress import Advance
+from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
+from reward.sandbox import Level, Sandbox, SandboxUnavailable
+from reward.settings import RewardSettings, sandbox_limits
+from rl.problems import Problem
+from rl.synthesis.candidates import Candidate, Rejected
+
+_CHUNK = 64
+"""Candidates that one task makes."""
+
+_WAVE = 4096
+"""Candidates whose results are kept together, at most."""
+
+_ENOUGH_TRIES = 20
+"""A split is given up when so many times its size were tried: its source is too small for it."""
+
+
+@dataclass(slots=True)
+class Split:
+    """A split being filled: its problems so far, what was set aside and why."""
+
+    name: str
+    problems: list[Problem] = field(default_factory=list)
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    tried: int = 0
+    """Candidates looked at; the next one's number."""
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many were set aside for which reason."""
+        return dict(Counter(row["kind"] for row in self.rejected))
+
+
+def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, advance: Advance) -> None:
+    """Fill every split and leave it under the run's `data/`, with what was set aside, a count of why, and a card.
+
+    Raises:
+        BadInput: a benchmark's file cannot be read, a split cannot be filled, or the sandbox is not to be had here.
+    """
+    _quiet()
+    try:
+        Sandbox(sandbox_limits(settings.reward), settings.reward.mode, settings.reward.packages).close()
+    except SandboxUnavailable as error:
+        raise BadInput(f"reward.mode: {error}") from None
+    screen = Screen(settings.data.filters)
+    parts = run.path / "data" / "parts"
+    splits = []
+    for name in SPLITS:
+        wanted: SplitSettings = getattr(settings.data, name)
+        split = Split(name)
+        for rows in _kept_parts(parts, name):
+            advance(_take(split, rows, screen))
+        _fill(split, wanted, sources[name], settings.reward, screen, parts, advance)
+        _require_enough(split, wanted)
+        write_split(run.split(name), split.problems)
+        splits.append(split)
+    write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
+    funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}
+    write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
+    write_card(run, settings)
+    for part in parts.glob("*.jsonl"):
+        part.unlink()
+
+
+def _quiet() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+
+
+def _fill(
+    split: Split,
+    wanted: SplitSettings,
+    source: Source,
+    reward: RewardSettings,
+    screen: Screen,
+    parts: Path,
+    advance: Advance,
+) -> None:
+    """Make and screen waves of candidates until there are enough problems, or no more to try."""
+    most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
+    while len(split.problems) < wanted.problems and split.tried < most:
+        missing = wanted.problems - len(split.problems)
+        share = len(split.problems) / split.tried if split.problems else 1.0
+        end = min(split.tried + min(max(ceil(1.1 * missing / share), _CHUNK), _WAVE), most)
+        rows = []
+        for candidate, outcome in _made(source, split.tried, end, wanted, reward):
+            rows.append(_screened(candidate, outcome, screen))
+            if "problem" in rows[-1]:
+                screen.take(from_row(rows[-1]["problem"]))
+                missing -= 1
+            if not missing:
+                break
+        write_jsonl(parts / f"{split.name}-{split.tried:08d}.jsonl", rows)
+        advance(_take(split, rows, None))
+
+
+def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen) -> dict[str, Any]:
+    """What is kept of a candidate: the problem, or why it is none."""
+    try:
+        if isinstance(outcome, Rejected):
+            raise outcome
+        screen.check(outcome)
+    except Rejected as reason:
+        aside = {**asdict(candidate), "output": candidate.output or "", "reason": str(reason), "kind": reason.reason}
+        return {"rejected": aside}
+    return {"problem": as_row(outcome)}
+
+
+def _take(split: Split, rows: list[dict[str, Any]], screen: Screen | None) -> int:
+    """Put a wave's rows into the split, and into the screen if they come from disk; returns the problems among them."""
+    problems = [from_row(row["problem"]) for row in rows if "problem" in row]
+    split.problems += problems
+    split.rejected += [row["rejected"] for row in rows if "rejected" in row]
+    split.tried += len(rows)
+    if screen is not None:
+        for problem in problems:
+            screen.take(problem)
+    return len(problems)
+
+
+def _kept_parts(parts: Path, name: str) -> Iterator[list[dict[str, Any]]]:
+    """What an interrupted build of this split left, wave by wave."""
+    for part in sorted(parts.glob(f"{name}-*.jsonl")):
+        yield read_jsonl(part)
+
+
+def _require_enough(split: Split, wanted: SplitSettings) -> None:
+    """Raises BadInput where a split holds less than it must."""
+    told = json.dumps(split.reasons)
+    if wanted.file is None and len(split.problems) < wanted.problems:
+        raise BadInput(
+            f"data.{split.name}.grammar: gave only {len(split.problems)} of {wanted.problems} different problems "
+            f"({told}); widen the grammar or ask for fewer"
+        )
+    if not split.problems:
+        raise BadInput(f"{wanted.file}: no row is a problem that can be used ({told})")
+
+
+def _made(
+    source: Source, begin: int, end: int, wanted: SplitSettings, reward: RewardSettings
+) -> Iterator[tuple[Candidate, Problem | Rejected]]:
+    """Each candidate of a wave with what became of it, in order."""
+    chunks = [{"begin": start, "end": min(start + _CHUNK, end)} for start in range(begin, end, _CHUNK)]
+    made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
+        partial(_make_chunk, source=source, wanted=wanted, reward=reward)
+    )
+    for row in made.iter_rows():
+        for candidate, problem, aside in json.loads(row["made"]):
+            outcome = from_row(problem) if problem else _rejection(*aside)
+            yield Candidate(**candidate), outcome
+
+
+def _make_chunk(chunk: dict[str, Any], *, source: Source, wanted: SplitSettings, reward: RewardSettings) -> dict[str, Any]:
+    """A task: candidates made one after the other, in this process's sandbox."""
+    sandbox = _sandbox(reward.model_dump_json())
+    made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
+    for candidate in source.candidates(chunk["begin"], chunk["end"]):
+        try:
+            made.append((asdict(candidate), as_row(make_problem(candidate, wanted, sandbox)), None))
+        except Rejected as reason:
+            made.append((asdict(candidate), None, (reason.reason, str(reason))))
+    return {"made": json.dumps(made)}
+
+
+def _rejection(kind: str, told: str) -> Rejected:
+    return Rejected(kind, told.removeprefix(f"{kind}: ") if told != kind else "")
+
+
+@lru_cache(maxsize=1)
+def _sandbox(reward: str) -> Sandbox:
+    """This worker process's sandbox; it ends with the process."""
+    settings = RewardSettings.model_validate_json(reward)
+    mode: Level | None = settings.mode
+    return Sandbox(sandbox_limits(settings), mode, settings.packages)

@@ -1,0 +1,69 @@
+"""From a candidate to a problem: instrumented, run twice in the sandbox, and judged by what the runs gave."""
+
+from cluster.config import SplitSettings
+from reward.tracing import Runner, Trace, agrees_with, trace
+from rl.anchors import ProgramError, instrument
+from rl.answers import UnreadableAnswer, literal, same
+from rl.problems import Problem
+from rl.synthesis.candidates import Candidate, Rejected
+from rl.synthesis.chains import chain
+from rl.verdicts import Verdict
+
+MAX_STATES = 10
+"""Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
+
+
+def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner) -> Problem:
+    """Execute a candidate, as it is and with its anchors, and make it a problem.
+
+    Raises:
+        Rejected: it does not run to a value, its anchors change it or its two runs differ, its trace is too long, a value
+            is too large, or its source is wrong about its output.
+    """
+    try:
+        instrumented = instrument(candidate.code, candidate.call)
+    except ProgramError as error:
+        raise Rejected("not a program", str(error)) from None
+    traced = trace(sandbox, instrumented)
+    if traced.verdict is not Verdict.OK or traced.output is None:
+        raise Rejected(f"execution: {traced.verdict}")
+    if not agrees_with(sandbox, candidate.code, candidate.call, traced):
+        raise Rejected("anchors change the program")
+    if candidate.output is not None and not same_value_text(candidate.output, traced.output):
+        raise Rejected("recorded output is not what the call returns")
+    if not 1 <= len(traced.states) <= MAX_STATES:
+        raise Rejected(f"trace length {'0' if not traced.states else f'over {MAX_STATES}'}")
+    if any(len(text) > split.value_characters for text in (*traced.states, traced.output)):
+        raise Rejected("a value is too long")
+    if any(" at 0x" in text for text in (*traced.states, traced.output)):
+        raise Rejected("a value shows its address")
+    if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
+        raise Rejected("a value has no text in UTF-8")
+    text = _chain(candidate, traced) if split.chains else ""
+    return Problem(
+        id=candidate.id,
+        code=candidate.code,
+        call=candidate.call,
+        instrumented=instrumented.code,
+        states=list(traced.states),
+        output=traced.output,
+        task=split.task,
+        chain=text,
+        source=candidate.source,
+        tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
+    )
+
+
+def _chain(candidate: Candidate, traced: Trace) -> str:
+    try:
+        return chain(candidate.code, candidate.call, traced.states, traced.output or "")
+    except ValueError as error:
+        raise Rejected("no chain", str(error)) from None
+
+
+def same_value_text(recorded: str, output: str) -> bool:
+    """Whether a recorded output, in whatever spacing, quotes and order of a set, is the value that `output` shows."""
+    try:
+        return same(literal(recorded), literal(output))
+    except UnreadableAnswer:
+        return recorded.strip() == output

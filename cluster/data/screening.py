@@ -1,0 +1,68 @@
+"""What a problem must not be: one that is there already, one much like it, or one that a benchmark holds."""
+
+import ast
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster.config import BadInput, FilterSettings
+from rl.problems import Problem
+from rl.synthesis.candidates import Rejected
+from rl.synthesis.similarity import Contamination, Likeness
+
+_FIELDS = ("code", "prompt", "canonical_solution", "text", "test")
+"""Fields of benchmark files that hold programs or what is asked about them."""
+
+
+class Screen:
+    """Knows every problem taken so far, over all splits."""
+
+    def __init__(self, settings: FilterSettings) -> None:
+        """Raises BadInput where a benchmark's file cannot be read."""
+        self._taken: set[str] = set()
+        self._likeness = None if settings.alike is None else Likeness(settings.alike)
+        texts = [text for path in settings.benchmarks for text in benchmark_texts(path)]
+        self._contamination = Contamination(texts, settings.ngram) if texts else None
+
+    def check(self, problem: Problem) -> None:
+        """Raises Rejected if the problem must be set aside."""
+        if program_fingerprint(problem.code) in self._taken:
+            raise Rejected("program already in a split")
+        shared = self._contamination.shared(problem.code) if self._contamination else None
+        if shared is not None:
+            raise Rejected("in a benchmark", shared)
+        other = self._likeness.alike(problem.code) if self._likeness else None
+        if other is not None:
+            raise Rejected("much like another", other)
+
+    def take(self, problem: Problem) -> None:
+        """Remember a problem that goes into a split."""
+        self._taken.add(program_fingerprint(problem.code))
+        if self._likeness is not None:
+            self._likeness.add(problem.id, problem.code)
+
+
+def program_fingerprint(code: str) -> str:
+    """Equal for programs that differ in layout and comments alone."""
+    return ast.dump(ast.parse(code))
+
+
+def benchmark_texts(path: Path) -> Iterator[str]:
+    """Everything in a benchmark's JSONL file, perhaps gzipped, that a training program must not repeat.
+
+    Raises:
+        BadInput: the file cannot be read, or a line is not a JSON object with at least one of the known fields.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                row = json.loads(line)
+                texts = [row[field] for field in _FIELDS if isinstance(row.get(field), str)]
+                if not texts:
+                    raise BadInput(f"{path}:{number}: must have one of {', '.join(_FIELDS)}")
+                yield from texts
+    except OSError as error:
+        raise BadInput(f"data.filters.benchmarks: {path}: {error.strerror or error}") from None
+    except (ValueError, AttributeError) as error:
+        raise BadInput(f"data.filters.benchmarks: {path}: not JSONL: {error}") from None

@@ -1,0 +1,90 @@
+"""Where programs come from: the built-in generator, or a file. Every source gives its programs by number."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cluster.config import BadInput, DataSettings, SplitSettings
+from cluster.data.splits import SPLITS
+from cluster.user_rows import read_rows, text
+from rl.seeds import derived_seed
+from rl.synthesis.candidates import Candidate
+from rl.synthesis.generator import Grammar, generate
+
+
+class Source(Protocol):
+    """Numbered programs; the same number gives the same program in every process."""
+
+    @property
+    def size(self) -> int | None:
+        """How many there are; None if there is no end."""
+
+    def candidates(self, begin: int, end: int) -> list[Candidate]:
+        """Those from number `begin` up to `end`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Programs of the built-in generator."""
+
+    split: str
+    seed: int
+    grammar: Grammar
+    size: None = None
+
+    def candidates(self, begin: int, end: int) -> list[Candidate]:
+        """Those from number `begin` up to `end`."""
+        found = []
+        for index in range(begin, end):
+            code, call = generate(derived_seed(self.seed, self.split), index, self.grammar)
+            found.append(Candidate(f"{self.split}-{index}", code, call, None, "generator"))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Programs of a file."""
+
+    rows: tuple[Candidate, ...]
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.rows)
+
+    def candidates(self, begin: int, end: int) -> list[Candidate]:
+        """Those from number `begin` up to `end`."""
+        return list(self.rows[begin:end])
+
+
+def open_sources(settings: DataSettings, seed: int) -> dict[str, Source]:
+    """The source of each split.
+
+    Raises:
+        BadInput: a file cannot be read, or a row of it is no program with its input and output.
+    """
+    return {
+        name: _open(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed) for name in SPLITS
+    }
+
+
+def _open(name: str, split: SplitSettings, seed: int) -> Source:
+    if split.file is not None:
+        return Listed(tuple(read_programs(split.file)))
+    return Generated(name, seed, Grammar(**split.grammar.model_dump()))
+
+
+def read_programs(path: Path) -> list[Candidate]:
+    """Rows of a CRUXEval-shaped JSONL file.
+
+    Raises:
+        BadInput: the file or a row is not that; the message names the row.
+    """
+    candidates: dict[str, Candidate] = {}
+    for number, row in read_rows(path):
+        code, arguments, output = (text(path, number, row, field) for field in ("code", "input", "output"))
+        name = str(row.get("id", f"{path.stem}-{number}"))
+        if name in candidates:
+            raise BadInput(f"{path}:{number}: id {name} is another row's already")
+        candidates[name] = Candidate(name, code, f"{row.get('entry', 'f')}({arguments})", output, path.stem)
+    return list(candidates.values())

@@ -1,0 +1,37 @@
+"""Splits on disk: one Parquet file each, which `datasets.load_dataset` reads."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from datasets import Dataset, disable_progress_bars, load_dataset
+
+from rl.problems import Problem, Task
+
+disable_progress_bars()
+
+SPLITS = ("heldout", "validation", "sft", "rl")
+"""In the order they are filled: the held-out programs are known before any other."""
+
+
+def write_split(path: Path, problems: list[Problem]) -> None:
+    """Write problems as Parquet, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    Dataset.from_list([as_row(problem) for problem in problems]).to_parquet(str(unfinished))
+    unfinished.replace(path)
+
+
+def read_split(path: Path) -> list[Problem]:
+    """Read what `write_split` wrote."""
+    return [from_row(row) for row in load_dataset("parquet", data_files=str(path), split="train")]
+
+
+def as_row(problem: Problem) -> dict[str, object]:
+    """A problem as plain values."""
+    return {**asdict(problem), "task": str(problem.task), "tags": json.dumps(problem.tags)}
+
+
+def from_row(row: dict[str, object]) -> Problem:
+    """The problem that `as_row` gave."""
+    return Problem(**{**row, "task": Task(row["task"]), "tags": json.loads(str(row["tags"]))})  # type: ignore[arg-type]
