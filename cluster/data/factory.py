@@ -6,6 +6,7 @@ before the next begins, and an interrupted build goes on from there.
 """
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -91,6 +92,7 @@ def _quiet() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
 def _fill(
