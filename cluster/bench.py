@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.config import BadInput
+from cluster.config import BadInput, load
 from cluster.runs import read_jsonl
 from reward.sandbox import Level
 
@@ -53,6 +53,17 @@ def soak(
             typer.echo(f"codereason: {trouble}: {'; '.join(found[trouble])}", err=True)
     if found["leaks"] or found["unexpected"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def data(
+    config: Annotated[Path, typer.Argument(help="YAML configuration whose data is built.")],
+    slots: Annotated[int, typer.Option(min=1, help="Bare runs at a time.")] = 2,
+) -> None:
+    """Finished, verified problems a second, against bare sandbox runs of the same programs."""
+    import benchmarks.data
+
+    typer.echo(json.dumps(benchmarks.data.measure(load(config, []), slots=slots), indent=2))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
