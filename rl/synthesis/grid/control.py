@@ -71,12 +71,14 @@ def _for(scope: Scope, kinds: list[str], forms: tuple[Form, ...]) -> None:
     for found in frozen:
         found.frozen = True
     scope.loops += 1
+    guarded, scope.guarded = scope.guarded, False
     outer = scope.open(header)
     for found in bound:
         scope.add(found)
     _inside(scope, kinds, forms, skips=True)
     scope.close(outer)
     scope.loops -= 1
+    scope.guarded = guarded
     for found in frozen:
         found.frozen = False
 
@@ -133,7 +135,7 @@ def _loop_kind(scope: Scope, forms: tuple[Form, ...]) -> str:
 
 def _element(scope: Scope, source: Variable) -> Variable:
     """The variable that a loop over this collection binds."""
-    name = scope.fresh((*source.singular[:1], "item", "element", "current_item"))
+    name = scope.first(source.singular[:1])
     return Variable(name, ELEMENTS[source.kind], filled=True, member=source.name)
 
 
@@ -157,10 +159,10 @@ def _over_dict(scope: Scope, form: str, wanted: str) -> tuple[str, list[Variable
     source = variable(scope, "dict", Filling(), filled=True)
     _count(scope, wanted)
     key_name, value_name = (*source.singular, "key", "value")[:2]
-    key = Variable(scope.fresh((key_name, "key")), "str", filled=True, member=source.name)
+    key = Variable(scope.first((key_name, "key")), "str", filled=True, member=source.name)
     if form == "keys":
         return f"for {key.name} in {source.name}.keys():", [key], {source.name}
-    value = Variable(scope.fresh((value_name, "value")), "int")
+    value = Variable(scope.first((value_name, "value")), "int")
     if form == "values":
         return f"for {value.name} in {source.name}.values():", [value], {source.name}
     return f"for {key.name}, {value.name} in {source.name}.items():", [key, value], {source.name}
@@ -180,6 +182,7 @@ def _if(scope: Scope, kinds: list[str], forms: tuple[Form, ...], *, chain: bool)
     rng = scope.rng
     first = test(scope)
     following = _second_test(scope, first) if chain else ""
+    guarded, scope.guarded = scope.guarded, True
     outer = scope.open(f"if {first}:")
     nest(scope, kinds, forms)
     drain(scope)
@@ -188,17 +191,22 @@ def _if(scope: Scope, kinds: list[str], forms: tuple[Form, ...], *, chain: bool)
         outer = scope.open(f"elif {following}:")
         _branch(scope, forms)
         scope.close(outer)
-    if rng.random() < (0.7 if chain else 0.45):
+    if rng.random() < (0.7 if chain else 0.45) and not scope.returns:
         outer = scope.open("else:")
         _branch(scope, forms)
         scope.close(outer)
+    scope.guarded = guarded
 
 
 def _second_test(scope: Scope, first: str) -> str:
     """The second condition of a chain: about the same number with another bound, or about something else."""
     head, comparison, bound = (*first.split(" "), "", "")[:3]
     if comparison in ("<", ">", ">=") and bound.isdecimal() and first.count(" ") == 2:
-        return f"{head} == {bound}" if scope.rng.random() < 0.3 else f"{head} {comparison} {_looser(comparison, int(bound))}"
+        if comparison != "<" and int(bound) < 3:
+            return f"{head} == {int(bound) - (comparison == '>=')}"
+        if comparison != ">=" and scope.rng.random() < 0.35:
+            return f"{head} == {bound}"
+        return f"{head} {comparison} {_looser(comparison, int(bound))}"
     for _ in range(5):
         second = test(scope)
         if second != first:
@@ -228,6 +236,7 @@ def _while(scope: Scope, kinds: list[str], forms: tuple[Form, ...]) -> None:
     for found in scope.variables:
         found.frozen |= found.name in frozen
     scope.loops += 1
+    guarded, scope.guarded = scope.guarded, False
     outer = scope.open(header)
     for line, made in bound:
         if line:
@@ -238,6 +247,7 @@ def _while(scope: Scope, kinds: list[str], forms: tuple[Form, ...]) -> None:
         scope.emit(line)
     scope.close(outer)
     scope.loops -= 1
+    scope.guarded = guarded
     for found in scope.variables:
         found.frozen = found.name in before
 
@@ -279,13 +289,25 @@ def _count_down(scope: Scope, kind: str) -> _Plan:
     number = scope.fresh(("remaining", "left", "rounds", "budget"))
     step = scope.rng.choice(("-= 2", "-= 3", "//= 2", "//= 2"))
     start = f"{number} = {source.name}" if source.parameter else f"{number} = min({source.name}, 9)"
-    return [start], f"while {number} > {scope.rng.choice('001')}:", [("", Variable(number, "int"))], [f"{number} {step}"], set()
+    return (
+        [start],
+        f"while {number} > {scope.rng.choice('001')}:",
+        [("", Variable(number, "int"))],
+        [f"{number} {step}"],
+        set(),
+    )
 
 
 def _from_both_ends(scope: Scope, kind: str) -> _Plan:
     """Two indices that approach one another."""
     source = _sequence(scope, kind)
-    low, high = scope.fresh(("left", "low", "first")), scope.fresh(("right", "high", "second"))
+    pairs = [
+        pair
+        for pair in (("left", "right"), ("low", "high"), ("i", "j"), ("start_at", "end_at"))
+        if scope.taken.isdisjoint(pair)
+    ]
+    low, high = scope.rng.choice(pairs[:3])
+    scope.taken.update((low, high))
     one = ELEMENTS[source.kind]
     a, b = scope.fresh(("front", "head_item")), scope.fresh(("back", "tail_item"))
     scope.others += 1
@@ -303,6 +325,10 @@ def _digits(scope: Scope, kind: str) -> _Plan:
     number = scope.fresh(("rest", "remaining", "quotient", "current"))
     digit = Variable(scope.fresh(("digit", "bit", "remainder")), "int")
     base = 2 if digit.name == "bit" else scope.rng.choice((2, 3))
-    return [f"{number} = abs({source.name})"], f"while {number} > 0:", [(f"{digit.name} = {number} % {base}", digit)], [
-        f"{number} //= {base}"
-    ], set()
+    return (
+        [f"{number} = abs({source.name})"],
+        f"while {number} > 0:",
+        [(f"{digit.name} = {number} % {base}", digit)],
+        [f"{number} //= {base}"],
+        set(),
+    )

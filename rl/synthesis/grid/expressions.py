@@ -21,6 +21,8 @@ class Expression(NamedTuple):
     hints: tuple[str, ...] = ()
     used: bool = False
     """Whether the cell's method is used in it."""
+    method: str = ""
+    """The method or function that makes it."""
 
 
 @dataclass(slots=True)
@@ -30,7 +32,17 @@ class Filling:
     labels: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     """Variables that stand in it already; the same one twice reads badly."""
+    method: str = ""
+    """Its method, where using that twice in a row changes nothing."""
 
+
+_IDEMPOTENT = frozenset(
+    {
+        *("lower", "upper", "strip", "lstrip", "rstrip", "title", "capitalize", "casefold", "swapcase", "copy", "[:]"),
+        *("sorted", "abs", "list", "set", "tuple", "str", "reversed", "conjugate", "[::k]", "encode", "round", "int"),
+    }
+)
+"""Methods that nobody applies to what they just made."""
 
 _COMMON = frozenset(
     {
@@ -54,7 +66,7 @@ CALLS = _by_kind()
 MAKERS = {"ints": "list", "words": "list", "set": "set", "dict": "dict"}
 """The call that copies a collection."""
 
-PLAIN = {kind: tuple(form for form in ARITHMETIC if form.kind == kind) for kind in ("int", "bool", "str", "float")}
+PLAIN = {kind: tuple(form for form in ARITHMETIC if form.kind == kind) for kind in sorted(VALUES)}
 
 
 def forms_of(cell: Cell) -> tuple[Form, ...]:
@@ -81,25 +93,31 @@ def fill(scope: Scope, form: Form, budget: int, target: Variable | None = None) 
         DeadEnd: a hole wants a variable that there is not and cannot be.
     """
     filling = Filling()
+    if form.method in _IDEMPOTENT:
+        filling.method = form.method
+        filling.names.update(found.name for found in scope.variables if found.made_by == form.method)
     if target is not None:
         filling.labels["it"] = target.name
         filling.names.update((target.name, target.copy_of))
     texts: list[str] = []
-    depth, used = 0, is_own(form, scope.cell)
+    depth, used, first = 0, is_own(form, scope.cell), target is None
     scope.uses += used
     scope.others += form.foreign if used else form.calls
     for part in form.parts:
         if isinstance(part, str):
             texts.append(part)
             continue
-        inner = _hole(scope, part, filling, budget)
+        inner = _hole(scope, part, filling, budget, first=first)
+        first = first and part.kind not in VALUES
         texts.append(f"({inner.text})" if inner.precedence < part.need else inner.text)
         depth, used = max(depth, inner.depth), used or inner.used
+        if part.member:
+            _taken_out(scope, filling.labels[part.member])
     scope.depth = max(scope.depth, depth + form.depth)
-    return Expression("".join(texts), form.kind, form.precedence, depth + form.depth, form.hints, used)
+    return Expression("".join(texts), form.kind, form.precedence, depth + form.depth, form.hints, used, form.method)
 
 
-def _hole(scope: Scope, hole: Hole, filling: Filling, budget: int) -> Expression:
+def _hole(scope: Scope, hole: Hole, filling: Filling, budget: int, *, first: bool) -> Expression:
     if not hole.kind:
         return Expression(filling.labels[hole.label], "")
     if hole.kind in LOCALS:
@@ -118,7 +136,7 @@ def _hole(scope: Scope, hole: Hole, filling: Filling, budget: int) -> Expression
     elif hole.marks or hole.named:
         text = variable(scope, hole.kind, filling, filled="+" in hole.marks).name
     else:
-        inner = value(scope, hole.kind, filling, budget)
+        inner = value(scope, hole.kind, filling, budget, live=first)
         filling.labels[hole.label] = inner.text
         return inner
     filling.labels[hole.label] = text
@@ -136,19 +154,18 @@ def variable(scope: Scope, kind: str, filling: Filling, *, filled: bool = False)
     return found
 
 
-def value(scope: Scope, kind: str, filling: Filling, budget: int) -> Expression:
-    """An expression of this kind: a call or an operation, a variable, or a literal."""
+def value(scope: Scope, kind: str, filling: Filling, budget: int, *, live: bool = False) -> Expression:
+    """An expression of this kind: a call or an operation, a variable, or, where it need not be live, a literal."""
     chance = scope.rng.random()
-    if budget > 0 and chance < 0.55:
+    if budget > 0 and chance < 0.5:
         form = _inner_form(scope, kind)
-        if form is not None:
+        if form is not None and (not filling.method or form.method != filling.method):
             return fill(scope, form, budget - 1)
     found = scope.choose(kind, filling.names)
-    if found is None and kind in ("int", "str") and (chance > 0.8 or len(scope.parameters) >= 2):
-        return Expression(str(scope.rng.randint(2, 9)) if kind == "int" else literal("str", scope.rng), kind)
-    if found is None and len(scope.parameters) >= scope.most_parameters:
-        if kind in ("int", "str"):
-            return Expression(literal("num" if kind == "int" else "str", scope.rng), kind)
+    full = len(scope.parameters) >= scope.most_parameters
+    if found is None and kind in ("int", "str") and not live and (full or chance > 0.7):
+        return Expression(literal("num" if kind == "int" else "str", scope.rng), kind)
+    if found is None and full:
         form = _inner_form(scope, kind)
         if form is None or budget < -1:
             raise DeadEnd
@@ -159,6 +176,13 @@ def value(scope: Scope, kind: str, filling: Filling, budget: int) -> Expression:
     return Expression(chosen.name, kind)
 
 
+def _taken_out(scope: Scope, name: str) -> None:
+    """A member was looked for in a copy, and perhaps taken out of it: do not count on it again."""
+    found = scope.named(name)
+    if found is not None:
+        found.copy_of = ""
+
+
 def _inner_form(scope: Scope, kind: str) -> Form | None:
     """A form for inside another: the cell's own method, another one, or plain arithmetic."""
     rng, cell = scope.rng, scope.cell
@@ -166,7 +190,7 @@ def _inner_form(scope: Scope, kind: str) -> Form | None:
     if own and scope.uses < 4 and rng.random() < 0.5:
         return rng.choice(own)
     plain = PLAIN.get(kind, ())
-    if cell.configuration.others and (not plain or rng.random() < 0.6) and kind in CALLS:
+    if cell.configuration.others and (not plain or rng.random() < 0.65) and kind in CALLS:
         return rng.choice(CALLS[kind])
     return rng.choice(plain) if plain else None
 
@@ -191,13 +215,15 @@ def changeable(scope: Scope, kind: str, *, filled: bool = False, new: bool = Fal
     """A variable that may be changed in place: one made here, at this level, or a fresh copy of another."""
     for candidate in reversed(scope.variables):
         fits = candidate.kind == kind and candidate.own and not candidate.frozen and candidate.level == scope.level
-        if fits and not new and not filled and scope.rng.random() < 0.7:
+        enough = not filled or (candidate.spare > 0 and not scope.loops)
+        if fits and enough and not new and scope.rng.random() < 0.75:
             candidate.pending = True
+            candidate.spare -= filled
             return candidate
     source = variable(scope, kind, Filling(), filled=True)
     name = scope.fresh(COPIES[kind])
     scope.emit(f"{name} = {MAKERS[kind]}({source.name})")
-    return scope.add(Variable(name, kind, copy_of=source.name, own=True, pending=True, singular=source.singular))
+    return scope.add(Variable(name, kind, copy_of=source.name, own=True, pending=True, singular=source.singular, spare=1))
 
 
 def is_value(kind: str) -> bool:

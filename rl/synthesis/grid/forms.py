@@ -28,12 +28,15 @@ LOCALS = frozenset("vuiwkn")
 CONVERSIONS = frozenset({"list", "tuple", "set", "dict", "str"})
 """Calls that only give a value its type; they do not count as another method."""
 
+COMPANIONS = {"maketrans": ("translate",), "translate": ("maketrans", "ord"), "chr": ("ord",)}
+"""Functions that a method is of no use without."""
+
 _HOLE = re.compile(r"\{(?:(\w+):)?(\w+)([+=!]*)(?:@(\w+))?\}")
 _LINE = re.compile(r"(\S+|not in|) \| ((?:do )?\w+(?: once)?) \| (.*?)(?: \| ([a-z_, ]+))?")
 _OPERATORS: dict[type[ast.AST], int] = {
     **dict.fromkeys((ast.Mult, ast.Div, ast.FloorDiv, ast.Mod), 11),
     **dict.fromkeys((ast.Add, ast.Sub), 10),
-    **{ast.BitAnd: 9, ast.BitXor: 8, ast.BitOr: 7, ast.Pow: 13, ast.Compare: 6, ast.Not: 5, ast.And: 4, ast.Or: 3},
+    ast.BitAnd: 9, ast.BitXor: 8, ast.BitOr: 7, ast.Pow: 13, ast.Compare: 6, ast.Not: 5, ast.And: 4, ast.Or: 3,
 }
 ATOM = 20
 """The precedence of what never needs parentheses."""
@@ -108,7 +111,7 @@ def parse(unit: str, line: str) -> Form:
         ATOM if statement else _precedence(ast.parse(tree.strip(), mode="eval").body),
         _depth(ast.parse(tree)),
         len(calls),
-        sum(name != method.removeprefix("math.") for name in calls),
+        sum(name != method.removeprefix("math.") and name not in COMPANIONS.get(method, ()) for name in calls),
     )
 
 
@@ -118,7 +121,7 @@ def _parts(template: str) -> tuple[str, list[str | Hole]]:
     counter = iter(range(len(numbers)))
     plain = _HOLE.sub(lambda _: f"hole{next(counter)}", template) if "{" in template else template
     if template.startswith('f"'):
-        plain = '"".join([' + ", ".join(f"hole{n}" for n in range(len(numbers))) + "])"
+        plain = "-[" + ", ".join(f"hole{n}" for n in range(len(numbers))) + "]"
     needs = _needs(ast.parse(plain))
     uses = [match[1] or match[2] for match in numbers]
     parts: list[str | Hole] = []

@@ -43,7 +43,8 @@ not in | bool | {E} not in {L} | missing
 len | int | len({L}) | size, length
 reversed | L | list(reversed({L})) | backwards, flipped
 append | do L | {it}.append({E})
-clear | do L once | {it}.clear()
+clear | do L once | {it}.clear(); {it} += [{E}]
+clear | do L once | {it}.clear(); {it} += {L}
 copy | L | {L}.copy() | duplicate, snapshot
 copy | L | {L}.copy() + [{E}] | duplicate, longer
 count | int | {L}.count({E}) | count, hits
@@ -127,7 +128,8 @@ not in | bool | {int} not in {set} | missing
 >= | bool | {set} >= {{x:int}, {y:int}} | covers
 len | int | len({set}) | size, variety
 add | do set | {it}.add({int})
-clear | do set once | {it}.clear()
+clear | do set once | {it}.clear(); {it} |= {{int}}
+clear | do set once | {it}.clear(); {it} |= {set}
 copy | set | {set}.copy() | duplicate, snapshot
 copy | set | {set}.copy() - {{int}} | others, duplicate
 difference | set | {a:set}.difference({b:set}) | rest, leftover
@@ -169,7 +171,7 @@ d[k] | int | {d:dict}[{c:str@d}] | value_found, current
 |= | do dict | {it} |= {dict}
 d[k]=v | do dict | {it}[{str}] = {int}
 len | int | len({dict}) | size, entries
-clear | do dict once | {it}.clear()
+clear | do dict once | {it}.clear(); {it}[{str}] = {int}
 copy | dict | {dict}.copy() | duplicate, snapshot
 fromkeys | dict | dict.fromkeys({words}, {small}) | defaults, table
 fromkeys | dict | dict.fromkeys({words}, {int}) | defaults, table
@@ -197,18 +199,32 @@ values | int | sum({dict}.values()) | total, amount
 """
 
 PLAIN = r"""
- | int | {a:int} + {b:int} | combined
- | int | {int} * {small} | scaled
- | int | {int} - {small} | lowered
- | int | {int} + {small} | raised
- | int | {int} % {base} | rest
- | int | {int} // 2 | half
+ | int | {a:int=} + {b:int} | combined
+ | int | {a:int=} - {b:int} | gap
+ | int | {int=} * {small} | scaled
+ | int | {int=} - {small} | lowered
+ | int | {int=} + {small} | raised
+ | int | {int=} % {base} | rest
+ | int | {int=} // 2 | half
  | bool | {int=} > {num} | is_high
  | bool | {a:int=} > {b:int} | is_higher
  | bool | {int=} % 2 == 0 | is_even
  | bool | {int=} < {num} | is_low
  | str | f"{{a:str=}}-{{b:int=}}" | label
  | str | f"{{a:str=}}:{{b:str=}}" | label
+ | str | {str}[1:] | rest, tail
+ | str | {str}[:-1] | shorter, head
+ | str | {str} + {piece} | extended
+ | ints | {ints}[1:] | rest, tail
+ | ints | {ints}[::-1] | flipped
+ | ints | {ints} + [{int}] | longer
+ | words | {words}[1:] | rest, tail
+ | words | {words} + [{str}] | longer
+ | tuple | {tuple}[1:] | rest
+ | tuple | {tuple} + ({int},) | longer
+ | set | {set} | {numbers} | larger
+ | set | {set} - {{int}} | others
+ | dict | {dict} | {{str}: {int}} | extended
  | float | {float} * 2 | doubled
  | float | {float} - {decimal} | lowered
 """

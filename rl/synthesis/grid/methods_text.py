@@ -82,7 +82,7 @@ lstrip | str | {str}.lstrip() | trimmed, cleaned
 lstrip | str | {str}.lstrip({char}) | trimmed, cleaned
 lstrip | str | {s:str+}.lstrip({s}[0]) | trimmed, cleaned
 maketrans | str | {str}.translate(str.maketrans({x:char}, {y:char})) | translated, coded
-maketrans | dict | str.maketrans({{x:char}: {y:char}}) | table
+maketrans | str | {str}.translate(str.maketrans({x:char}, {y:char}, {z:char})) | translated, coded
 partition | str | {str}.partition({sep})[0] | head, left
 partition | str | {str}.partition({sep})[2] | tail, right
 partition | texts | {str}.partition({char}) | pieces, halves

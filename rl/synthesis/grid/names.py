@@ -79,7 +79,9 @@ SUMS: dict[str, tuple[str, ...]] = {
     "flags": ("flags", "checks", "outcomes"),
     "set": ("seen", "unique", "visited"),
     "dict": ("tally", "summary", "table", "lookup", "index"),
+    "bool": ("valid", "accepted", "outcome"),
     "count": ("count", "hits", "matched"),
+    "best": ("best", "highest", "peak"),
 }
 """Names for what grows while the program runs, by kind."""
 

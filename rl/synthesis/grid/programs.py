@@ -9,11 +9,11 @@ from random import Random
 
 from rl.synthesis.grid.cells import Cell
 from rl.synthesis.grid.control import nest, structures
-from rl.synthesis.grid.expressions import Filling, fill, forms_of, is_own, is_value, value
+from rl.synthesis.grid.expressions import Filling, forms_of, is_value, value
 from rl.synthesis.grid.forms import ATOM, VALUES, Form, Hole
 from rl.synthesis.grid.names import function_name
 from rl.synthesis.grid.scope import DeadEnd, Line, Scope, Variable, rendered
-from rl.synthesis.grid.statements import change, other, test, use
+from rl.synthesis.grid.statements import change, distinct, other, test, use
 from rl.synthesis.grid.values import Parameter, literal
 
 _DRAFTS = 200
@@ -88,7 +88,7 @@ def _body(scope: Scope, forms: tuple[Form, ...]) -> tuple[list[str], str]:
     if configuration.depth == 0:
         _straight(scope, forms)
         kind, back = _returned(scope)
-        return rendered([*lines, back], "    "), kind
+        return rendered(_inlined(lines, back, rng), "    "), kind
     if rng.random() < 0.25:
         other_first = rng.random() < 0.6 and scope.parameters
         _prelude(scope, forms) if not other_first else other(scope, keep=True)
@@ -99,7 +99,15 @@ def _body(scope: Scope, forms: tuple[Form, ...]) -> tuple[list[str], str]:
         use(scope, forms, keep=True)
     kind, back = _returned(scope)
     guard = _guard(scope, kind, back) if rng.random() < 0.2 else []
-    return rendered([*guard, *lines[:before], *scope.inits, *lines[before:], back], "    "), kind
+    return rendered([*guard, *lines[:before], *scope.inits, *_inlined(lines[before:], back, rng)], "    "), kind
+
+
+def _inlined(lines: list[Line], back: str, rng: Random) -> list[Line]:
+    """The lines with the `return`; a value named only to be returned is mostly returned at once."""
+    match lines:
+        case [*_, str(last)] if last.startswith(f"{back.removeprefix('return ')} = ") and rng.random() < 0.8:
+            return [*lines[:-1], f"return {last.partition(' = ')[2]}"]
+    return [*lines, back]
 
 
 def _prelude(scope: Scope, forms: tuple[Form, ...]) -> None:
@@ -141,6 +149,9 @@ def _returned(scope: Scope) -> tuple[str, str]:
     """The kind of what is returned, and the `return` line: all that nothing else has used, put together."""
     rng = scope.rng
     left = [found for found in scope.variables if found.pending and found.level == 0]
+    if not left and scope.returns:
+        made = value(scope, scope.returns, Filling(), 1)
+        return scope.returns, f"return {f'sorted({made.text})' if scope.returns == 'set' else made.text}"
     if not left:
         left = [found for found in scope.variables if not found.parameter and found.level == 0][-1:]
     if not left or len(left) > 3:
@@ -149,18 +160,44 @@ def _returned(scope: Scope) -> tuple[str, str]:
     texts = [f"sorted({found.name})" if found.kind == "set" else found.name for found in left]
     if len(left) == 1:
         return _last(scope, left[0], texts[0])
-    if kinds <= {"int"} or kinds <= {"float"}:
-        if rng.random() < 0.6:
-            scope.depth = max(scope.depth, len(left) - 1)
-            sign = rng.choice((" + ", " + ", " - ", " * "))
-            return left[0].kind, f"return {sign.join(texts)}"
-    elif kinds <= {"str"} and rng.random() < 0.7:
-        return "str", f"return {rng.choice((' + ', ''' + '-' + '''.replace(chr(39), chr(34)))).join(texts)}"
-    elif kinds in ({"ints"}, {"words"}, {"tuple"}) and rng.random() < 0.7:
-        return left[0].kind, f"return {' + '.join(texts)}"
-    elif kinds == {"bool"} and rng.random() < 0.7:
-        return "bool", f"return {rng.choice((' and ', ' or ')).join(texts)}"
+    if len(kinds) == 1 and rng.random() < 0.75:
+        kind = left[0].kind
+        whole = _joined(scope, kind, [found.name for found in left])
+        if whole:
+            return kind if kind != "set" else "ints", f"return {whole}"
+    if scope.depth < 2 and "int" in kinds:
+        place = next(number for number, found in enumerate(left) if found.kind == "int")
+        texts[place] = f"{texts[place]} * {rng.choice((2, 10))} + 1"
+        scope.depth = 2
     return "tuple of all", f"return {', '.join(texts)}"
+
+
+def _joined(scope: Scope, kind: str, names: list[str]) -> str:
+    """Several values of one kind as one; deeper where the program has no nested operations yet."""
+    rng = scope.rng
+    more = scope.depth < 2 or rng.random() < 0.15
+    scope.depth = max(scope.depth, len(names) - 1 + more)
+    *init, last = names
+    match kind:
+        case "int" | "float":
+            last = f"{last} * {rng.choice((2, 3, 10))}" if more else last
+            return rng.choice((" + ", " + ", " - ")).join([*init, last])
+        case "str":
+            last = f"{last}[::-1]" if more else last
+            return rng.choice((" + ", ' + "-" + ', ' + " " + ')).join([*init, last])
+        case "ints" | "words" | "tuple":
+            return " + ".join([*init, f"{last}[{rng.choice(('1:', ':2', '::-1'))}]" if more else last])
+        case "bool":
+            return rng.choice((" and ", " or ")).join([*init, f"not {last}" if more else last])
+        case "set":
+            scope.depth = max(scope.depth, 2)
+            return f"sorted({rng.choice((' | ', ' | ', ' ^ ', ' & ')).join(names)})"
+        case "dict" if more:
+            scope.depth = max(scope.depth, 2)
+            return f"list({' | '.join(names)})"
+        case "dict":
+            return " | ".join(names)
+    return ""
 
 
 def _last(scope: Scope, found: Variable, text: str) -> tuple[str, str]:
@@ -170,7 +207,7 @@ def _last(scope: Scope, found: Variable, text: str) -> tuple[str, str]:
         scope.others += 1
         match found.kind:
             case "words" if not found.copy_of or rng.random() < 0.5:
-                return "str", f'return {rng.choice(DASHES)}.join({text})'
+                return "str", f"return {rng.choice(DASHES)}.join({text})"
             case "ints":
                 return rng.choice((("int", f"return sum({text})"), ("ints", f"return sorted({text})")))
             case "dict":
@@ -200,9 +237,9 @@ def _helper(cell: Cell, rng: Random) -> tuple[list[str], Form, tuple[int, int, i
         if is_value(kind) and rng.random() < 0.35:
             condition = test(scope)
             outer = scope.open(f"if {condition}:")
-            scope.emit(f"return {fill(scope, form, 1).text}")
+            scope.emit(f"return {distinct(scope, form).text}")
             scope.close(outer)
-        made = fill(scope, form, 1)
+        made = distinct(scope, form)
         text = made.text
         if len(scope.block) and is_value(kind) and rng.random() < 0.5:
             text = value(scope, kind, Filling(), 1).text

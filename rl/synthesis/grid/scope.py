@@ -22,6 +22,10 @@ class Variable:
     kind: str
     filled: bool = False
     """Surely not empty."""
+    spare: int = 0
+    """How many items may be taken out of it for sure."""
+    made_by: str = ""
+    """The method whose value it holds."""
     member: str = ""
     """The collection of which its value is a member."""
     copy_of: str = ""
@@ -48,6 +52,8 @@ class Scope:
     variables: list[Variable] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     parameters: list[Variable] = field(default_factory=list)
+    tested: set[str] = field(default_factory=set)
+    """Variables that a condition was about."""
     inits: list[str] = field(default_factory=list)
     """Lines that prepare what grows in loops, written before the first control structure."""
     block: list[Line] = field(default_factory=list)
@@ -57,17 +63,32 @@ class Scope:
     """How often the cell's method was used."""
     others: int = 0
     """How often another method was called."""
+    guarded: bool = False
+    """The innermost structure is a condition."""
+    returns: str = ""
+    """The kind of what an early `return` gives back."""
+    texts: set[str] = field(default_factory=set)
+    """Uses of methods as written so far."""
+    assigned: set[tuple[int, str]] = field(default_factory=set)
+    """The blocks in which a result was assigned, by identity, with its name."""
     depth: int = 0
     """How deep operations are nested, at most."""
 
     def fresh(self, names: tuple[str, ...]) -> str:
         """A name not taken in this function, of these if one is left."""
         free = [name for name in names if name not in self.taken]
-        name = self.rng.choice(free) if free else next(
-            f"{names[0]}_{number}" for number in range(2, 99) if f"{names[0]}_{number}" not in self.taken
+        name = (
+            self.rng.choice(free)
+            if free
+            else next(f"{names[0]}_{number}" for number in range(2, 99) if f"{names[0]}_{number}" not in self.taken)
         )
         self.taken.add(name)
         return name
+
+    def first(self, names: tuple[str, ...]) -> str:
+        """The first of these names that is not taken, or a general one."""
+        names = (*names, "item", "element", "current", "other")
+        return self.fresh(tuple(name for name in names if name not in self.taken)[:1] or names)
 
     def add(self, variable: Variable) -> Variable:
         """Brings a variable into scope at the present level."""
@@ -84,7 +105,10 @@ class Scope:
         """
         if len(self.parameters) >= self.most_parameters or kind not in (*COLLECTIONS, *SINGLES):
             raise DeadEnd
-        if kind in COLLECTIONS:
+        if member:
+            root = self.named(member)
+            name, singular = self.first(root.singular[:1] if root else ()), []
+        elif kind in COLLECTIONS:
             themes = [theme for theme in COLLECTIONS[kind] if self.taken.isdisjoint(theme)]
             name, *singular = self.rng.choice(themes or COLLECTIONS[kind])
             if name in self.taken:
@@ -106,14 +130,27 @@ class Scope:
         found = [
             variable
             for variable in self.variables
-            if variable.kind == kind and variable.name not in avoid and (variable.filled or not filled)
+            if variable.kind == kind
+            and variable.name not in avoid
+            and (variable.filled or not filled)
+            and not self._grows(variable)
         ]
         if not found:
             return None
         waiting = [variable for variable in found if variable.pending and not variable.own]
-        if waiting and self.rng.random() < 0.7:
+        if waiting and self.rng.random() < 0.75:
             return self.rng.choice(waiting)
-        return found[int(len(found) * self.rng.random() ** 0.5)]
+        deepest = max(variable.level for variable in found)
+        near = [variable for variable in found if variable.level == deepest]
+        if self.rng.random() < 0.7:
+            return self.rng.choice(near)
+        return self.rng.choice(found)
+
+    def _grows(self, variable: Variable) -> bool:
+        """Whether it is a collector, which is seldom a good operand."""
+        if not variable.own or variable.copy_of:
+            return False
+        return variable.kind not in ("set", "dict", "ints", "words") or self.rng.random() < 0.75
 
     def emit(self, line: str) -> None:
         """Writes a line."""

@@ -17,8 +17,21 @@ from rl.synthesis.grid.forms import Form
 from rl.synthesis.grid.names import COPIES, SUMS, literal
 from rl.synthesis.grid.scope import DeadEnd, Scope, Variable
 
-_EMPTY = {"int": "0", "count": "0", "float": "0.0", "str": '""', "set": "set()", "dict": "{}"}
-_DEFAULT_NAMES = {"int": ("value",), "float": ("part",), "str": ("piece",), "bool": ("flag",), "set": ("group",)}
+_EMPTY = {"bool": "False", "int": "0", "count": "0", "best": "0", "float": "0.0", "str": '""', "set": "set()", "dict": "{}"}
+_MORE_NAMES = {
+    "int": ("value", "figure", "extra", "reach"),
+    "float": ("portion", "adjusted", "extra"),
+    "str": ("piece", "variant", "version"),
+    "bool": ("flag", "check", "verdict", "agrees"),
+    "set": ("group", "others", "extra"),
+    "dict": ("mapping", "view", "extra"),
+}
+_UNPACKED = {
+    "divmod": ("int", ("quotient", "remainder")),
+    "partition": ("str", ("before", "mark", "after")),
+    "rpartition": ("str", ("before", "mark", "after")),
+}
+"""What calls of known length unpack into."""
 
 
 def collector(scope: Scope, kind: str) -> Variable:
@@ -26,7 +39,7 @@ def collector(scope: Scope, kind: str) -> Variable:
 
     `count` is an int that counts, `flags` a list of bools, `any` a list of anything.
     """
-    holds = {"count": "int", "flags": "any"}.get(kind, kind)
+    holds = {"count": "int", "best": "int", "flags": "any"}.get(kind, kind)
     for found in scope.variables:
         if found.own and found.kind == holds and found.level == 0 and not found.copy_of and found.name in SUMS[kind]:
             return found
@@ -37,72 +50,96 @@ def collector(scope: Scope, kind: str) -> Variable:
     return found
 
 
+_WAYS: dict[str, tuple[tuple[str, str, int], ...]] = {
+    "int": (
+        ("int", "{c} += {x}", 6),
+        ("ints", "{c}.append({x})", 3),
+        ("best", "{c} = max({c}, {x})", 1),
+        ("set", "{c}.add({x})", 1),
+    ),
+    "float": (("float", "{c} += {x}", 4), ("any", "{c}.append({x})", 1)),
+    "str": (("words", "{c}.append({x})", 5), ("str", "{c} += {x}", 3)),
+    "bool": (("flags", "{c}.append({x})", 3), ("count", "{c} += 1 if {x} else 0", 1)),
+    "ints": (
+        ("ints", "{c}.extend({x})", 3),
+        ("int", "{c} += sum({x})", 2),
+        ("any", "{c}.append({x})", 1),
+        ("int", "{c} += len({x})", 1),
+    ),
+    "words": (("words", "{c}.extend({x})", 3), ("int", "{c} += len({x})", 1), ("words", '{c}.append("-".join({x}))', 1)),
+    "tuple": (("int", "{c} += sum({x})", 2), ("ints", "{c}.extend({x})", 2), ("any", "{c}.append({x})", 2)),
+    "set": (
+        ("set", "{c} |= {x}", 3),
+        ("any", "{c}.append(sorted({x}))", 1),
+        ("int", "{c} += len({x})", 2),
+        ("int", "{c} += sum({x})", 1),
+    ),
+    "dict": (("dict", "{c}.update({x})", 3), ("int", "{c} += sum({x}.values())", 1), ("int", "{c} += len({x})", 1)),
+}
+"""How a value goes into what is returned: the collector's kind, the statement, and how common it is."""
+
+
 def consume(scope: Scope, made: Expression) -> None:
     """Writes a statement by which the value goes into something that is returned."""
+    rng, text = scope.rng, made.text
+    if not scope.loops and scope.level and made.kind in _RESULTS:
+        _settled_by_branch(scope, made)
+        return
+    if _keyed(scope, made):
+        return
+    ways = _WAYS.get(made.kind, (("any", "{c}.append({x})", 1),))
+    own = {found.name for found in scope.variables if found.own and not found.copy_of}
+    there = [way for way in ways if not own.isdisjoint(SUMS[way[0]])]
+    if there and rng.random() < 0.9:
+        ways = tuple(there)
+    kind, statement, _ = rng.choices(ways, [way[2] for way in ways])[0]
+    scope.others += statement.count("(") - statement.count(f"{scope.cell.method}(")
+    if kind in ("int", "str") and " += {x}" in statement and made.precedence >= 10 and rng.random() < 0.25:
+        text += _extra(scope, made)
+    scope.emit(statement.format(c=collector(scope, kind).name, x=text))
+    _settle(scope, made.text)
+
+
+_RESULTS = {"int": "+=", "float": "+=", "str": "+=", "ints": "+=", "words": "+=", "set": "|=", "dict": "|=", "bool": "="}
+
+
+def _settled_by_branch(scope: Scope, made: Expression) -> None:
+    """Outside loops a branch sets the result, or returns it, instead of collecting."""
     rng, kind = scope.rng, made.kind
-    text = made.text
-    bare = made.precedence >= 10
-    match kind:
-        case "int" if rng.random() < 0.65:
-            extra = _extra(scope, text) if bare and rng.random() < 0.3 else ""
-            scope.emit(f"{collector(scope, 'int').name} {'-=' if rng.random() < 0.08 else '+='} {text}{extra}")
-        case "int":
-            _keyed(scope, text) or scope.emit(f"{collector(scope, 'ints').name}.append({text})")
-        case "float" if rng.random() < 0.8:
-            scope.emit(f"{collector(scope, 'float').name} += {text}")
-        case "str" if rng.random() < 0.35:
-            tail = f' + "{rng.choice("-,| ")}"' if bare and rng.random() < 0.3 else ""
-            scope.emit(f"{collector(scope, 'str').name} += {text}{tail}")
-        case "str":
-            _keyed(scope, text) or scope.emit(f"{collector(scope, 'words').name}.append({text})")
-        case "ints" | "words" if rng.random() < 0.45:
-            scope.emit(f"{collector(scope, kind).name}.extend({text})")
-        case "ints" | "tuple" if rng.random() < 0.5 and scope.cell.configuration.others:
-            scope.others += 1
-            scope.emit(f"{collector(scope, 'int').name} += sum({text})")
-        case "set" if rng.random() < 0.5:
-            scope.emit(f"{collector(scope, 'set').name} |= {text}")
-        case "dict" if rng.random() < 0.5:
-            scope.emit(f"{collector(scope, 'dict').name}.update({text})")
-        case "words" | "ints" | "set" | "dict" | "texts" | "tuple" if rng.random() < 0.5:
-            scope.others += 1
-            scope.emit(f"{collector(scope, 'int').name} += len({text})")
-        case "bool" if rng.random() < 0.4:
-            scope.emit(f"{collector(scope, 'flags').name}.append({text})")
-        case "bool":
-            scope.emit(f"{collector(scope, 'count').name} += 1 if {text} else {rng.choice(('0', '-1', '2'))}")
-        case "set":
-            scope.emit(f"{collector(scope, 'any').name}.append(sorted({text}))")
-        case _:
-            scope.emit(f"{collector(scope, 'any').name}.append({text})")
-    _settle(scope, text)
+    if scope.guarded and not scope.inits and scope.returns in ("", kind) and rng.random() < 0.45:
+        scope.emit(f"return {f'sorted({made.text})' if kind == 'set' else made.text}")
+        scope.returns = kind
+        _settle(scope, made.text)
+        return
+    result = collector(scope, kind)
+    mark = (id(scope.block), result.name)
+    scope.emit(f"{result.name} {_RESULTS[kind] if mark in scope.assigned else '='} {made.text}")
+    scope.assigned.add(mark)
+    _settle(scope, made.text)
 
 
-def _extra(scope: Scope, text: str) -> str:
-    """A little more to add: a number in scope, or a small one."""
-    filling = Filling(names={text, *(own.name for own in scope.variables if own.own)})
-    found = scope.choose("int", filling.names)
+def _extra(scope: Scope, made: Expression) -> str:
+    """A little more to add: a number in scope or a small one, or a mark between strings."""
+    if made.kind == "str":
+        return f' + "{scope.rng.choice("-,| ")}"'
+    found = scope.choose("int", {made.text})
     sign = scope.rng.choice("+-*")
     return f" {sign} {found.name if found and scope.rng.random() < 0.6 else scope.rng.randint(2, 4)}"
 
 
-def _keyed(scope: Scope, text: str) -> bool:
-    """Files the value under a loop's string, sometimes and where there is one; says whether it did."""
-    keys = [found for found in scope.variables if found.kind == "str" and found.level > 0 and found.name != text]
-    if not keys or text.isdecimal() or scope.rng.random() < 0.6 or text.startswith('"'):
+def _keyed(scope: Scope, made: Expression) -> bool:
+    """Files a number under a loop's string, sometimes and where there is one; says whether it did."""
+    keys = [found.name for found in scope.variables if found.kind == "str" and found.level > 0 and found.name != made.text]
+    if made.kind != "int" or not keys or scope.rng.random() < 0.7:
         return False
-    table = collector(scope, "dict") if text_is_number(scope, text) else collector(scope, "any")
-    if table.kind != "dict":
-        scope.emit(f"{table.name}.append(({keys[-1].name}, {text}))")
+    table, key = collector(scope, "dict").name, keys[-1]
+    if scope.rng.random() < 0.4 and scope.cell.configuration.others and made.precedence >= 10:
+        scope.others += 1
+        scope.emit(f"{table}[{key}] = {table}.get({key}, 0) + {made.text}")
     else:
-        scope.emit(f"{table.name}[{keys[-1].name}] = {text}")
+        scope.emit(f"{table}[{key}] = {made.text}")
+    _settle(scope, made.text)
     return True
-
-
-def text_is_number(scope: Scope, text: str) -> bool:
-    """Whether the text is the name of a number."""
-    found = scope.named(text)
-    return found is not None and found.kind == "int"
 
 
 def _settle(scope: Scope, text: str) -> None:
@@ -113,9 +150,18 @@ def _settle(scope: Scope, text: str) -> None:
 
 def assign(scope: Scope, made: Expression) -> Variable:
     """Gives the value a name that tells what it is; the value is pending until something uses it."""
-    name = scope.fresh(made.hints or _DEFAULT_NAMES.get(made.kind, ("found",)))
+    if made.method in _UNPACKED and made.kind in ("tuple", "texts"):
+        kind, parts = _UNPACKED[made.method]
+        if scope.taken.isdisjoint(parts):
+            scope.emit(f"{', '.join(parts)} = {made.text}")
+            variables = [scope.add(Variable(name, kind, pending=name != "mark")) for name in parts]
+            return variables[-1]
+    names = tuple(name for name in made.hints if name not in scope.taken) or _MORE_NAMES.get(
+        made.kind, ("group", "extra", "others")
+    )
+    name = scope.fresh(names)
     scope.emit(f"{name} = {made.text}")
-    return scope.add(Variable(name, made.kind, pending=True))
+    return scope.add(Variable(name, made.kind, pending=True, made_by=made.method))
 
 
 def use(scope: Scope, forms: tuple[Form, ...], *, keep: bool) -> None:
@@ -130,11 +176,27 @@ def use(scope: Scope, forms: tuple[Form, ...], *, keep: bool) -> None:
     if form.statement:
         change(scope, form)
         return
-    made = fill(scope, form, 1)
+    made = distinct(scope, form)
     if keep:
         assign(scope, made)
     else:
         consume(scope, made)
+
+
+def distinct(scope: Scope, form: Form) -> Expression:
+    """The form filled, as no other statement of this function has it yet.
+
+    Raises:
+        DeadEnd: the same came out again and again.
+    """
+    for _ in range(3):
+        uses, others = scope.uses, scope.others
+        made = fill(scope, form, 1)
+        if made.text not in scope.texts:
+            scope.texts.add(made.text)
+            return made
+        scope.uses, scope.others = uses, others
+    raise DeadEnd
 
 
 def change(scope: Scope, form: Form) -> None:
@@ -149,8 +211,9 @@ def change(scope: Scope, form: Form) -> None:
         again = form.once and scope.loops == 0 and scope.level == 0
         target = changeable(scope, form.kind, filled=nonempty or member, new=not again)
     made = fill(scope, form, 1, target)
-    scope.emit(made.text)
-    target.filled = False
+    for line in made.text.split("; "):
+        scope.emit(line)
+    target.filled, target.spare = False, 0
     target.pending = True
 
 
@@ -188,26 +251,29 @@ def _copied_before(scope: Scope, kind: str) -> Variable:
 
 
 def _has_food(scope: Scope, form: Form) -> bool:
-    """Whether there is a variable for the form's first hole, so that it builds on what is there."""
+    """Whether there is a near variable for the form's first hole, so that it builds on what is there."""
     present = {found.kind for found in scope.variables}
+    near = {found.kind for found in scope.variables if found.level == scope.level and not found.own} or present
     kinds = [part.kind for part in form.parts if not isinstance(part, str) and is_value(part.kind)]
-    return bool(kinds) and kinds[0] in present and all(kind in present or kind in ("int", "str") for kind in kinds)
+    return bool(kinds) and kinds[0] in near and all(kind in present or kind in ("int", "str") for kind in kinds)
 
 
 def test(scope: Scope) -> str:
     """A condition: the cell's method where it has a truth or a number to give, or something about what is near."""
     rng, cell = scope.rng, scope.cell
     own = [form for form in forms_of(cell) if form.kind in ("bool", "int") and not form.changes]
-    if own and rng.random() < (0.6 if scope.uses < 2 else 0.25):
+    if own and rng.random() < (0.65 if scope.uses < 2 else 0.25):
         form = rng.choice(own)
-        made = fill(scope, form, 1)
+        made = distinct(scope, form)
         if form.kind == "bool":
             return made.text if rng.random() < 0.8 or made.precedence < 20 else f"not {made.text}"
         return f"{made.text} {rng.choice(('>', '<', '>=', '!='))} {literal('small', rng)}"
-    near = [found for found in scope.variables if is_value(found.kind) and not (found.own and found.level < scope.level)]
+    near = [found for found in scope.variables if is_value(found.kind) and not found.own and found.name not in scope.tested]
     if not near:
         near = [variable(scope, rng.choice(("int", "str")), Filling())]
-    subject = near[int(len(near) * rng.random() ** 0.35)]
+    deepest = [found for found in near if found.level == scope.level]
+    subject = rng.choice(deepest if deepest and rng.random() < 0.85 else near)
+    scope.tested.add(subject.name)
     subject.pending = False
     return _about(scope, subject)
 
@@ -252,10 +318,24 @@ def small_step(scope: Scope) -> None:
     """A short statement for another branch: counts, or collects something near."""
     rng = scope.rng
     near = [found for found in scope.variables if found.kind in ("int", "str", "float") and found.level and not found.own]
-    if rng.random() < 0.4 and any(found.own and found.kind in ("int", "float") for found in scope.variables):
-        target = next(found for found in reversed(scope.variables) if found.own and found.kind in ("int", "float"))
-        scope.emit(f"{target.name} {rng.choice(('+=', '-='))} {literal('small', rng)}")
-    elif near and rng.random() < 0.7:
+    there = [found for found in scope.variables if found.own and not found.copy_of and found.level == 0]
+    if there and rng.random() < 0.85:
+        target = rng.choice(there)
+        fitting = [
+            found.name for found in near if found.kind == {"ints": "int", "words": "str"}.get(target.kind, target.kind)
+        ]
+        match target.kind:
+            case "int" | "float" if not fitting or rng.random() < 0.5:
+                scope.emit(f"{target.name} {rng.choice(('+=', '+=', '-='))} {literal('small', rng)}")
+                return
+            case "int" | "float" | "str":
+                scope.emit(f"{target.name} += {rng.choice(fitting) if fitting else literal('fill', rng)}")
+                return
+            case "ints" | "words":
+                one = literal("num" if target.kind == "ints" else "str", rng)
+                scope.emit(f"{target.name}.append({rng.choice(fitting) if fitting else one})")
+                return
+    if near and rng.random() < 0.7:
         found = rng.choice(near)
         plain = PLAIN.get(found.kind, ())
         made = Expression(found.name, found.kind)
@@ -264,5 +344,7 @@ def small_step(scope: Scope) -> None:
         consume(scope, made)
     elif scope.cell.configuration.others and rng.random() < 0.5:
         consume(scope, value(scope, rng.choice(("int", "str")), Filling(), 1))
-    else:
+    elif scope.loops:
         scope.emit(f"{collector(scope, 'count').name} += 1")
+    else:
+        raise DeadEnd
