@@ -1,7 +1,7 @@
 """Control structures, each nested in the one before: loops, conditions, and what goes into them."""
 
 from rl.synthesis.grid.expressions import Expression, Filling, variable
-from rl.synthesis.grid.forms import Form
+from rl.synthesis.grid.forms import Form, Hole
 from rl.synthesis.grid.names import ELEMENTS
 from rl.synthesis.grid.scope import DeadEnd, Scope, Variable
 from rl.synthesis.grid.statements import consume, other, small_step, test, use
@@ -98,13 +98,13 @@ def _header(scope: Scope, forms: tuple[Form, ...]) -> tuple[str, list[Variable],
     source = variable(scope, kind if kind in ELEMENTS and kind != "dict" else "ints", Filling(), filled=True)
     item = _element(scope, source)
     if form == "sorted" or source.kind == "set":
-        _count(scope, wanted)
+        _count(scope, wanted, "sorted")
         return f"for {item.name} in sorted({source.name}):", [item], {source.name}
     if form == "reversed":
-        _count(scope, wanted)
+        _count(scope, wanted, "reversed")
         return f"for {item.name} in reversed({source.name}):", [item], {source.name}
     if form == "enumerate":
-        _count(scope, wanted)
+        _count(scope, wanted, "enumerate")
         index = Variable(scope.fresh(("i", "index", "j", "position")), "int")
         start = ", 1" if rng.random() < 0.2 else ""
         return f"for {index.name}, {item.name} in enumerate({source.name}{start}):", [index, item], {source.name}
@@ -112,12 +112,12 @@ def _header(scope: Scope, forms: tuple[Form, ...]) -> tuple[str, list[Variable],
     return f"for {item.name} in {source.name}{tail}:", [item], {source.name}
 
 
-def _count(scope: Scope, wanted: str) -> None:
+def _count(scope: Scope, wanted: str, called: str) -> None:
     """A loop's function is a use of the cell's method, or of another one."""
     if wanted:
         scope.uses += 1
     else:
-        scope.others += 1
+        scope.note(called)
 
 
 def _loop_kind(scope: Scope, forms: tuple[Form, ...]) -> str:
@@ -128,7 +128,7 @@ def _loop_kind(scope: Scope, forms: tuple[Form, ...]) -> str:
     present = [found.kind for found in scope.variables if found.kind in ELEMENTS and found.filled]
     fits = [kind for kind in fits if kind != "dict"]
     rng = scope.rng
-    if present and rng.random() < 0.3:
+    if present and rng.random() < (0.15 if fits else 0.5):
         return rng.choice(present)
     return rng.choice(sorted(fits) if fits and rng.random() < 0.8 else ["ints", "words", "ints", "range"])
 
@@ -140,7 +140,7 @@ def _element(scope: Scope, source: Variable) -> Variable:
 
 
 def _range(scope: Scope, wanted: str) -> tuple[str, list[Variable], set[str]]:
-    _count(scope, wanted)
+    _count(scope, wanted, "range")
     rng = scope.rng
     index = Variable(scope.fresh(("i", "j", "step_no", "turn")), "int")
     if scope.loops:
@@ -157,7 +157,7 @@ def _range(scope: Scope, wanted: str) -> tuple[str, list[Variable], set[str]]:
 
 def _over_dict(scope: Scope, form: str, wanted: str) -> tuple[str, list[Variable], set[str]]:
     source = variable(scope, "dict", Filling(), filled=True)
-    _count(scope, wanted)
+    _count(scope, wanted, form)
     key_name, value_name = (*source.singular, "key", "value")[:2]
     key = Variable(scope.first((key_name, "key")), "str", filled=True, member=source.name)
     if form == "keys":
@@ -172,7 +172,7 @@ def _zip(scope: Scope, kind: str, wanted: str) -> tuple[str, list[Variable], set
     filling = Filling()
     left = variable(scope, kind if kind in ("ints", "words", "str", "tuple") else "words", filling, filled=True)
     right = variable(scope, scope.rng.choice(("ints", "words", "ints")), filling, filled=True)
-    _count(scope, wanted)
+    _count(scope, wanted, "zip")
     one, two = _element(scope, left), _element(scope, right)
     header = f"for {one.name}, {two.name} in zip({left.name}, {right.name}):"
     return header, [one, two], {left.name, right.name}
@@ -228,7 +228,10 @@ def _branch(scope: Scope, forms: tuple[Form, ...]) -> None:
 
 def _while(scope: Scope, kinds: list[str], forms: tuple[Form, ...]) -> None:
     """A loop with a condition; each kind of them ends after a few rounds whatever its body does."""
-    maker = scope.rng.choice((_walk, _walk, _empty_queue, _count_down, _from_both_ends, _digits))
+    makers = [_walk, _walk, _empty_queue, _from_both_ends]
+    if scope.rng.random() < 0.2 or any(isinstance(part, Hole) and part.kind == "int" for part in forms[0].parts):
+        makers = [_walk, _empty_queue, _count_down, _digits]
+    maker = scope.rng.choice(makers)
     setup, header, bound, steps, frozen = maker(scope, _loop_kind(scope, forms))
     for line in setup:
         scope.emit(line)
@@ -267,7 +270,7 @@ def _walk(scope: Scope, kind: str) -> _Plan:
     index = scope.fresh(("i", "j", "index", "position"))
     item = _element(scope, source)
     step = 2 if scope.rng.random() < 0.2 else 1
-    scope.others += 1
+    scope.note("len")
     header = f"while {index} < len({source.name}):"
     bound = [("", Variable(index, "int")), (f"{item.name} = {source.name}[{index}]", item)]
     return [f"{index} = 0"], header, bound, [f"{index} += {step}"], {source.name}
@@ -279,7 +282,7 @@ def _empty_queue(scope: Scope, kind: str) -> _Plan:
     queue = scope.fresh(("queue", "stack", "pending", "remaining"))
     item = _element(scope, source)
     taken = "pop()" if queue == "stack" or scope.rng.random() < 0.3 else "pop(0)"
-    scope.others += 1
+    scope.note("pop")
     return [f"{queue} = list({source.name})"], f"while {queue}:", [(f"{item.name} = {queue}.{taken}", item)], [], set()
 
 
@@ -298,6 +301,9 @@ def _count_down(scope: Scope, kind: str) -> _Plan:
     )
 
 
+_ENDS = (("left", "right"), ("low", "high"), ("i", "j"))
+
+
 def _from_both_ends(scope: Scope, kind: str) -> _Plan:
     """Two indices that approach one another."""
     source = _sequence(scope, kind)
@@ -306,11 +312,11 @@ def _from_both_ends(scope: Scope, kind: str) -> _Plan:
         for pair in (("left", "right"), ("low", "high"), ("i", "j"), ("start_at", "end_at"))
         if scope.taken.isdisjoint(pair)
     ]
-    low, high = scope.rng.choice(pairs[:3])
+    low, high = scope.rng.choice(pairs)
     scope.taken.update((low, high))
     one = ELEMENTS[source.kind]
     a, b = scope.fresh(("front", "head_item")), scope.fresh(("back", "tail_item"))
-    scope.others += 1
+    scope.note("len")
     bound = [
         (f"{a}, {b} = {source.name}[{low}], {source.name}[{high}]", Variable(a, one, filled=True, member=source.name)),
         ("", Variable(b, one, filled=True, member=source.name)),

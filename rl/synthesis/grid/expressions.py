@@ -102,7 +102,7 @@ def fill(scope: Scope, form: Form, budget: int, target: Variable | None = None) 
     texts: list[str] = []
     depth, used, first = 0, is_own(form, scope.cell), target is None
     scope.uses += used
-    scope.others += form.foreign if used else form.calls
+    scope.note(*form.calls)
     for part in form.parts:
         if isinstance(part, str):
             texts.append(part)
@@ -121,7 +121,9 @@ def _hole(scope: Scope, hole: Hole, filling: Filling, budget: int, *, first: boo
     if not hole.kind:
         return Expression(filling.labels[hole.label], "")
     if hole.kind in LOCALS:
-        text = local(hole.kind, scope.taken | filling.names, scope.rng)
+        text = local(hole.kind, scope.taken - scope.locals | filling.names, scope.rng)
+        scope.locals.add(text)
+        scope.taken.add(text)
         filling.names.add(text)
     elif hole.kind in LITERALS:
         text = literal(hole.kind, scope.rng)
@@ -174,6 +176,43 @@ def value(scope: Scope, kind: str, filling: Filling, budget: int, *, live: bool 
     chosen.pending = False
     filling.names.add(chosen.name)
     return Expression(chosen.name, kind)
+
+
+def _taken_out(scope: Scope, name: str) -> None:
+    """A member was looked for in a copy, and perhaps taken out of it: do not count on it again."""
+    found = scope.named(name)
+    if found is not None:
+        found.copy_of = ""
+
+
+def _inner_form(scope: Scope, kind: str) -> Form | None:
+    """A form for inside another: the cell's own method, another one, or plain arithmetic."""
+    rng, cell = scope.rng, scope.cell
+    own = [form for form in forms_of(cell) if form.kind == kind and not form.changes]
+    if own and scope.uses < 4 and rng.random() < 0.5:
+        return rng.choice(own)
+    plain = PLAIN.get(kind, ())
+    if cell.configuration.others and (not plain or rng.random() < 0.65) and kind in CALLS:
+        return rng.choice(CALLS[kind])
+    return rng.choice(plain) if plain else None
+
+
+def _member(scope: Scope, hole: Hole, filling: Filling) -> str:
+    """A variable whose value is a member of the collection under the hole's label."""
+    collection = scope.named(filling.labels[hole.member])
+    if collection is None:
+        raise DeadEnd
+    origins = {collection.name, collection.copy_of} - {""}
+    found = [candidate for candidate in scope.variables if candidate.member in origins and candidate.kind == hole.kind]
+    root = next((variable for variable in scope.parameters if variable.name in origins), None)
+    roomy = root is not None and len(scope.parameters) < scope.most_parameters
+    if found and not (roomy and scope.rng.random() < 0.25):
+        chosen = scope.rng.choice(found)
+        chosen.pending = False
+        return chosen.name
+    if root is None:
+        raise DeadEnd
+    return scope.parameter(hole.kind, member=root.name).name
 
 
 def _taken_out(scope: Scope, name: str) -> None:

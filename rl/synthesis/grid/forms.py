@@ -21,7 +21,22 @@ SHOWN_ONLY = frozenset({"pairs", "pair", "texts", "bytes", "tuplef"})
 """Kinds that are only returned or collected: lists of pairs, a pair, tuples of str or float, bytes."""
 
 LITERALS = frozenset(
-    {"char", "sep", "piece", "small", "num", "base", "width", "fill", "decimal", "code", "letter_code", "digits", "numbers"}
+    {
+        "char",
+        "sep",
+        "piece",
+        "small",
+        "times",
+        "num",
+        "base",
+        "width",
+        "fill",
+        "decimal",
+        "code",
+        "letter_code",
+        "digits",
+        "numbers",
+    }
 )
 LOCALS = frozenset("vuiwkn")
 
@@ -36,7 +51,14 @@ _LINE = re.compile(r"(\S+|not in|) \| ((?:do )?\w+(?: once)?) \| (.*?)(?: \| ([a
 _OPERATORS: dict[type[ast.AST], int] = {
     **dict.fromkeys((ast.Mult, ast.Div, ast.FloorDiv, ast.Mod), 11),
     **dict.fromkeys((ast.Add, ast.Sub), 10),
-    ast.BitAnd: 9, ast.BitXor: 8, ast.BitOr: 7, ast.Pow: 13, ast.Compare: 6, ast.Not: 5, ast.And: 4, ast.Or: 3,
+    ast.BitAnd: 9,
+    ast.BitXor: 8,
+    ast.BitOr: 7,
+    ast.Pow: 13,
+    ast.Compare: 6,
+    ast.Not: 5,
+    ast.And: 4,
+    ast.Or: 3,
 }
 ATOM = 20
 """The precedence of what never needs parentheses."""
@@ -75,10 +97,10 @@ class Form:
     precedence: int
     depth: int
     """How deep operations are nested in the form itself."""
-    calls: int
-    """How often a method or function is called that is no conversion."""
-    foreign: int
-    """The same, the form's own method left out."""
+    calls: tuple[str, ...]
+    """The methods and functions called, without conversions."""
+    foreign: bool
+    """Another method than its own is called."""
 
     @property
     def changes(self) -> bool:
@@ -110,8 +132,8 @@ def parse(unit: str, line: str) -> Form:
         tuple(hints.split(", ")) if hints else (),
         ATOM if statement else _precedence(ast.parse(tree.strip(), mode="eval").body),
         _depth(ast.parse(tree)),
-        len(calls),
-        sum(name != method.removeprefix("math.") and name not in COMPANIONS.get(method, ()) for name in calls),
+        tuple(calls),
+        any(name != method.removeprefix("math.") and name not in COMPANIONS.get(method, ()) for name in calls),
     )
 
 

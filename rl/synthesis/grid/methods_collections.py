@@ -37,7 +37,7 @@ not in | bool | {E} not in {L} | missing
 > | bool | {a:L}[1:] > {a} | is_rising
 >= | bool | {a:L} >= {b:L} | comes_later
 * | L | {L} * 2 | doubled, repeated
-* | L | [{E}] * {small} | padding, filler
+* | L | [{E}] * {times} | padding, filler
 *= | do L once | {it} *= 2
 += | do L | {it} += [{E}]
 len | int | len({L}) | size, length
@@ -92,7 +92,7 @@ not in | bool | {int} not in {tuple} | missing
 >= | bool | {a:tuple} >= {b:tuple} | comes_later
 len | int | len({tuple}) | size, length
 * | tuple | {tuple} * 2 | doubled, repeated
-* | tuple | ({int},) * {small} | padding, filler
+* | tuple | ({int},) * {times} | padding, filler
 count | int | {tuple}.count({int}) | count, hits
 count | int | {a:tuple+}.count({a}[0]) | repeats, count
 index | int | {a:tuple+}.index({a}[-1]) | position, index
@@ -162,7 +162,10 @@ update | do set | {it}.update({set})
 DICT = r"""
 in | bool | {str} in {dict} | known, listed
 not in | bool | {str} not in {dict} | unknown
-d[k] | int | {d:dict}[{c:str@d}] | value_found, current
+d[k] | int | {d:dict}[{c:str@d}] | current, looked_up
+d[k] | int | {d:dict}[{c:str@d}] + {int} | raised, adjusted
+d[k] | int | {d:dict}[{c:str@d}] * {times} | scaled, doubled
+d[k] | int | {d:dict}[{c:str@d}] - {small} | lowered, adjusted
 == | bool | {a:dict} == {b:dict} | same
 != | bool | {a:dict} != {b:dict} | differs
 | | dict | {a:dict} | {b:dict} | combined, merged
@@ -176,8 +179,8 @@ copy | dict | {dict}.copy() | duplicate, snapshot
 fromkeys | dict | dict.fromkeys({words}, {small}) | defaults, table
 fromkeys | dict | dict.fromkeys({words}, {int}) | defaults, table
 fromkeys | dict | dict.fromkeys({str}, {int}) | defaults, table
-get | int | {dict}.get({str}, {small}) | value_found, current
-get | int | {dict}.get({str}, 0) | value_found, current
+get | int | {dict}.get({str}, {small}) | current, looked_up
+get | int | {dict}.get({str}, 0) | current, looked_up
 items | pairs | list({dict}.items()) | entries, rows
 items | pairs | sorted({dict}.items()) | entries, rows
 items | words | [{k} for {k}, {n} in {dict}.items() if {n} > {int}] | high_keys, selected
@@ -189,7 +192,7 @@ pop | int | {it:dict!}.pop({c:str@it}) | removed, taken
 popitem | pair | {it:dict!+}.popitem() | last_entry
 popitem | int | {it:dict!+}.popitem()[1] | last_value
 popitem | str | {it:dict!+}.popitem()[0] | last_key
-setdefault | int | {it:dict!}.setdefault({str}, {small}) | value_found, current
+setdefault | int | {it:dict!}.setdefault({str}, {small}) | current, looked_up
 setdefault | do dict | {it}.setdefault({str}, {int})
 update | do dict | {it}.update({{str}: {int}})
 update | do dict | {it}.update({dict})
@@ -201,7 +204,7 @@ values | int | sum({dict}.values()) | total, amount
 PLAIN = r"""
  | int | {a:int=} + {b:int} | combined
  | int | {a:int=} - {b:int} | gap
- | int | {int=} * {small} | scaled
+ | int | {int=} * {times} | scaled
  | int | {int=} - {small} | lowered
  | int | {int=} + {small} | raised
  | int | {int=} % {base} | rest

@@ -32,7 +32,7 @@ not in | bool | {a:str} not in {b:str} | missing
 [::k] | str | {str}[::-1] | backwards, mirrored
 [::k] | str | {str}[::2] | sampled, every_other
 len | int | len({str}) | length, size
-* | str | {str} * {small} | repeated, pattern
+* | str | {str} * {times} | repeated, pattern
 * | str | {fill} * {int} | line, bar
 capitalize | str | {str}.capitalize() | heading, label
 casefold | str | {str}.casefold() | folded, normalized
@@ -136,7 +136,7 @@ FLOAT = r"""
 / | float | {float} / 4 | quarter, share
 // | float | {float} // {decimal} | steps_taken, whole
 % | float | {float} % {decimal} | remainder, rest
-% | float | {float} % {small} | remainder, rest
+% | float | {float} % {base} | remainder, rest
 ** | float | {float} ** 2 | squared, area
 bool | bool | bool({float} - {decimal}) | nonzero
 bool | bool | bool({float}) | nonzero
@@ -161,9 +161,11 @@ abs | float | abs({a:float} - {b:float}) | gap, distance
 abs | float | abs({float} - {decimal}) | gap, distance
 as_integer_ratio | tuple | {float=}.as_integer_ratio() | ratio
 as_integer_ratio | int | {float=}.as_integer_ratio()[0] | numerator
-conjugate | float | {float=}.conjugate() | mirrored
+conjugate | float | {float}.conjugate() | mirrored
+conjugate | float | ({float} + {decimal}).conjugate() | mirrored
+conjugate | float | {float}.conjugate() * {times} | scaled
 is_integer | bool | {float=}.is_integer() | is_whole
-is_integer | bool | ({float} * {small}).is_integer() | is_whole
+is_integer | bool | ({float} * {times}).is_integer() | is_whole
 is_integer | bool | ({float} + {decimal}).is_integer() | is_whole
 """
 
@@ -179,9 +181,9 @@ any | bool | any({char} in {w} for {w} in {words}) | found
 bin | str | bin({int})[2:] | bits, binary
 chr | str | chr({letter_code} + {small}) | letter, symbol
 chr | str | chr(ord({str+}[0]) + 1) | letter, symbol
-divmod | tuple | divmod({int}, {small}) | quotient_and_rest
-divmod | int | divmod({int}, {small})[1] | rest, leftover
-divmod | int | divmod({int}, {small})[0] | quotient, rounds
+divmod | tuple | divmod({int}, {base}) | quotient_and_rest
+divmod | int | divmod({int}, {base})[1] | rest, leftover
+divmod | int | divmod({int}, {base})[0] | quotient, rounds
 enumerate | int | sum([{i} * {v} for {i}, {v} in enumerate({ints})]) | weighted
 enumerate | ints | [{i} * {v} for {i}, {v} in enumerate({ints})] | weighted, shifted
 enumerate | ints | [{i} for {i}, {w} in enumerate({words}) if {char} in {w}] | positions
@@ -198,7 +200,7 @@ len | int | len({ints}) | size, length
 len | int | len({words}) | size, length
 len | int | len({str}) | size, length
 list | words | list({str}) | letters, symbols
-map | ints | list(map(lambda {v}: {v} * {small}, {ints})) | scaled, mapped
+map | ints | list(map(lambda {v}: {v} * {times}, {ints})) | scaled, mapped
 map | ints | list(map(lambda {v}: {v} + {int}, {ints})) | shifted, mapped
 map | ints | list(map(len, {words})) | lengths, sizes
 map | words | list(map(str.upper, {words})) | shouted, upper_words
@@ -223,7 +225,7 @@ reversed | ints | list(reversed({ints})) | backwards, flipped
 reversed | words | list(reversed({words})) | backwards, flipped
 reversed | words | list(reversed({str})) | letters
 reversed | tuple | tuple(reversed({tuple})) | flipped
-round | int | round({int} / {small}) | rounded, share
+round | int | round({int} / {base}) | rounded, share
 round | int | round({float}) | rounded, units
 set | set | set({ints}) | unique, distinct
 sorted | ints | sorted({ints}) | ordered, ranked

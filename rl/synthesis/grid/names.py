@@ -132,7 +132,9 @@ def literal(pool: str, rng: Random) -> str:
     """A literal from one of the pools that forms may ask for."""
     match pool:
         case "small":
-            return str(rng.randint(1, 4))
+            return str(rng.randint(1, 3))
+        case "times":
+            return rng.choice("223")
         case "num":
             return str(rng.randint(3, 9))
         case "base":

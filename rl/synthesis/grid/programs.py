@@ -204,16 +204,17 @@ def _last(scope: Scope, found: Variable, text: str) -> tuple[str, str]:
     """What to return where one variable holds it all."""
     rng, others = scope.rng, scope.cell.configuration.others
     if others and found.own and rng.random() < 0.3:
-        scope.others += 1
         match found.kind:
             case "words" if not found.copy_of or rng.random() < 0.5:
+                scope.note("join")
                 return "str", f"return {rng.choice(DASHES)}.join({text})"
             case "ints":
-                return rng.choice((("int", f"return sum({text})"), ("ints", f"return sorted({text})")))
+                kind, call = rng.choice((("int", "sum"), ("ints", "sorted")))
+                scope.note(*[call] * (call == "sum"))
+                return kind, f"return {call}({text})"
             case "dict":
+                scope.note("items")
                 return "pairs", f"return sorted({text}.items())"
-            case _:
-                scope.others -= 1
     return found.kind if found.kind != "set" else "ints", f"return {text}"
 
 
@@ -239,10 +240,10 @@ def _helper(cell: Cell, rng: Random) -> tuple[list[str], Form, tuple[int, int, i
             outer = scope.open(f"if {condition}:")
             scope.emit(f"return {distinct(scope, form).text}")
             scope.close(outer)
-        made = distinct(scope, form)
-        text = made.text
-        if len(scope.block) and is_value(kind) and rng.random() < 0.5:
+        if scope.block and not form.changes and rng.random() < 0.5:
             text = value(scope, kind, Filling(), 1).text
+        else:
+            text = distinct(scope, form).text
     if not scope.parameters or not is_value(kind):
         raise DeadEnd
     scope.emit(f"return {text}")
@@ -262,4 +263,4 @@ def _call_of(name: str, kind: str, parameters: list[Variable]) -> Form:
         parts += [", "] * (number > 0)
         parts.append(Hole(found.name, found.kind, marks, found.member, 0, bool(found.member)))
     hints = ("value", "part", "piece") if kind in ("int", "float", "str") else ("made", "found")
-    return Form("helper", name, kind, False, False, (*parts, ")"), hints, ATOM, 1, 0, 0)
+    return Form("helper", name, kind, False, False, (*parts, ")"), hints, ATOM, 1, (), False)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from rl.synthesis.grid.cells import Cell
+from rl.synthesis.grid.forms import COMPANIONS
 from rl.synthesis.grid.names import COLLECTIONS, SINGLES
 
 Line = str | list["Line"]
@@ -71,8 +72,20 @@ class Scope:
     """Uses of methods as written so far."""
     assigned: set[tuple[int, str]] = field(default_factory=set)
     """The blocks in which a result was assigned, by identity, with its name."""
+    exempt: frozenset[str] = frozenset()
+    """Names whose call is not one of another method."""
+    locals: set[str] = field(default_factory=set)
+    """Names inside comprehensions."""
     depth: int = 0
     """How deep operations are nested, at most."""
+
+    def __post_init__(self) -> None:
+        method = self.cell.method
+        self.exempt = frozenset({method.removeprefix("math."), *COMPANIONS.get(method, ())})
+
+    def note(self, *called: str) -> None:
+        """Takes down calls of methods and functions."""
+        self.others += sum(name not in self.exempt for name in called)
 
     def fresh(self, names: tuple[str, ...]) -> str:
         """A name not taken in this function, of these if one is left."""
@@ -107,7 +120,8 @@ class Scope:
             raise DeadEnd
         if member:
             root = self.named(member)
-            name, singular = self.first(root.singular[:1] if root else ()), []
+            one = root.singular[0] if root and root.singular else "item"
+            name, singular = self.first((one, f"other_{one}")), []
         elif kind in COLLECTIONS:
             themes = [theme for theme in COLLECTIONS[kind] if self.taken.isdisjoint(theme)]
             name, *singular = self.rng.choice(themes or COLLECTIONS[kind])
@@ -142,7 +156,7 @@ class Scope:
             return self.rng.choice(waiting)
         deepest = max(variable.level for variable in found)
         near = [variable for variable in found if variable.level == deepest]
-        if self.rng.random() < 0.7:
+        if self.rng.random() < (0.85 if deepest else 0.5):
             return self.rng.choice(near)
         return self.rng.choice(found)
 

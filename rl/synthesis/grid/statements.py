@@ -1,5 +1,7 @@
 """Simple statements: what uses the cell's method, what collects values, what tests them."""
 
+import re
+
 from rl.synthesis.grid.expressions import (
     CALLS,
     MAKERS,
@@ -79,6 +81,9 @@ _WAYS: dict[str, tuple[tuple[str, str, int], ...]] = {
 """How a value goes into what is returned: the collector's kind, the statement, and how common it is."""
 
 
+_CALLED = re.compile(r"(\w+)\(")
+
+
 def consume(scope: Scope, made: Expression) -> None:
     """Writes a statement by which the value goes into something that is returned."""
     rng, text = scope.rng, made.text
@@ -93,7 +98,7 @@ def consume(scope: Scope, made: Expression) -> None:
     if there and rng.random() < 0.9:
         ways = tuple(there)
     kind, statement, _ = rng.choices(ways, [way[2] for way in ways])[0]
-    scope.others += statement.count("(") - statement.count(f"{scope.cell.method}(")
+    scope.note(*_CALLED.findall(statement))
     if kind in ("int", "str") and " += {x}" in statement and made.precedence >= 10 and rng.random() < 0.25:
         text += _extra(scope, made)
     scope.emit(statement.format(c=collector(scope, kind).name, x=text))
@@ -134,7 +139,7 @@ def _keyed(scope: Scope, made: Expression) -> bool:
         return False
     table, key = collector(scope, "dict").name, keys[-1]
     if scope.rng.random() < 0.4 and scope.cell.configuration.others and made.precedence >= 10:
-        scope.others += 1
+        scope.note("get")
         scope.emit(f"{table}[{key}] = {table}.get({key}, 0) + {made.text}")
     else:
         scope.emit(f"{table}[{key}] = {made.text}")
@@ -192,7 +197,7 @@ def distinct(scope: Scope, form: Form) -> Expression:
     for _ in range(3):
         uses, others = scope.uses, scope.others
         made = fill(scope, form, 1)
-        if made.text not in scope.texts:
+        if made.text not in scope.texts or form.changes:
             scope.texts.add(made.text)
             return made
         scope.uses, scope.others = uses, others
@@ -290,9 +295,8 @@ def _about(scope: Scope, subject: Variable) -> str:
                 (f"{name} > {bound}", f"{name} < {bound}", f"{name} % 2 == 0", f"{name} % 3 != 0", f"{name} >= {bound}")
             )
         case "str":
-            scope.others += 1
             small, letter = literal("small", rng), literal("char", rng)
-            return rng.choice(
+            condition = rng.choice(
                 (
                     f"len({name}) > {small}",
                     f"{name}.startswith({letter})",
@@ -306,12 +310,10 @@ def _about(scope: Scope, subject: Variable) -> str:
             return f"{name} {rng.choice('<>')} {literal('decimal', rng)}"
         case "bool":
             return name
-        case "dict":
-            scope.others += 1
-            return f"len({name}) > {literal('small', rng)}"
         case _:
-            scope.others += 1
-            return rng.choice((f"len({name}) > {literal('small', rng)}", f"len({name}) % 2 == 0"))
+            condition = rng.choice((f"len({name}) > {literal('num', rng)}", f"len({name}) % 2 == 0", f"len({name}) > 3"))
+    scope.note(*_CALLED.findall(condition))
+    return condition
 
 
 def small_step(scope: Scope) -> None:
