@@ -66,7 +66,7 @@ def _inside(scope: Scope, kinds: list[str], forms: tuple[Form, ...], *, skips: b
 
 
 def _for(scope: Scope, kinds: list[str], forms: tuple[Form, ...]) -> None:
-    header, bound, over = _header(scope, forms)
+    header, bound, over = _header(scope, forms, deep=not {"for", "while"}.isdisjoint(kinds))
     frozen = [found for found in scope.variables if found.name in over and not found.frozen]
     for found in frozen:
         found.frozen = True
@@ -83,7 +83,7 @@ def _for(scope: Scope, kinds: list[str], forms: tuple[Form, ...]) -> None:
         found.frozen = False
 
 
-def _header(scope: Scope, forms: tuple[Form, ...]) -> tuple[str, list[Variable], set[str]]:
+def _header(scope: Scope, forms: tuple[Form, ...], *, deep: bool) -> tuple[str, list[Variable], set[str]]:
     """A `for` line, what it binds, and the variables that must not change meanwhile."""
     rng = scope.rng
     wanted = forms[0].method if forms[0].method in _LOOPED and rng.random() < 0.6 else ""
@@ -108,7 +108,8 @@ def _header(scope: Scope, forms: tuple[Form, ...]) -> tuple[str, list[Variable],
         index = Variable(scope.fresh(("i", "index", "j", "position")), "int")
         start = ", 1" if rng.random() < 0.2 else ""
         return f"for {index.name}, {item.name} in enumerate({source.name}{start}):", [index, item], {source.name}
-    tail = f"[:{rng.randint(2, 3)}]" if scope.loops and source.kind in ("ints", "words", "str", "tuple") else ""
+    long = scope.loops or (deep and source.kind == "str")
+    tail = f"[:{rng.randint(2, 3)}]" if long and source.kind in ("ints", "words", "str", "tuple") else ""
     return f"for {item.name} in {source.name}{tail}:", [item], {source.name}
 
 

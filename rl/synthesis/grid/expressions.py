@@ -215,41 +215,6 @@ def _member(scope: Scope, hole: Hole, filling: Filling) -> str:
     return scope.parameter(hole.kind, member=root.name).name
 
 
-def _taken_out(scope: Scope, name: str) -> None:
-    """A member was looked for in a copy, and perhaps taken out of it: do not count on it again."""
-    found = scope.named(name)
-    if found is not None:
-        found.copy_of = ""
-
-
-def _inner_form(scope: Scope, kind: str) -> Form | None:
-    """A form for inside another: the cell's own method, another one, or plain arithmetic."""
-    rng, cell = scope.rng, scope.cell
-    own = [form for form in forms_of(cell) if form.kind == kind and not form.changes]
-    if own and scope.uses < 4 and rng.random() < 0.5:
-        return rng.choice(own)
-    plain = PLAIN.get(kind, ())
-    if cell.configuration.others and (not plain or rng.random() < 0.65) and kind in CALLS:
-        return rng.choice(CALLS[kind])
-    return rng.choice(plain) if plain else None
-
-
-def _member(scope: Scope, hole: Hole, filling: Filling) -> str:
-    """A variable whose value is a member of the collection under the hole's label."""
-    collection = scope.named(filling.labels[hole.member])
-    if collection is None:
-        raise DeadEnd
-    origins = {collection.name, collection.copy_of}
-    for candidate in scope.variables:
-        if candidate.member in origins and candidate.member and candidate.kind == hole.kind:
-            candidate.pending = False
-            return candidate.name
-    root = next((variable for variable in scope.parameters if variable.name in origins), None)
-    if root is None:
-        raise DeadEnd
-    return scope.parameter(hole.kind, member=root.name).name
-
-
 def changeable(scope: Scope, kind: str, *, filled: bool = False, new: bool = False) -> Variable:
     """A variable that may be changed in place: one made here, at this level, or a fresh copy of another."""
     for candidate in reversed(scope.variables):

@@ -131,7 +131,7 @@ def parse(unit: str, line: str) -> Form:
         tuple(parts),
         tuple(hints.split(", ")) if hints else (),
         ATOM if statement else _precedence(ast.parse(tree.strip(), mode="eval").body),
-        _depth(ast.parse(tree)),
+        0 if statement and not isinstance(ast.parse(tree).body[-1], ast.Expr) else _depth(ast.parse(tree)),
         tuple(calls),
         any(name != method.removeprefix("math.") and name not in COMPANIONS.get(method, ()) for name in calls),
     )
@@ -164,6 +164,7 @@ def _parts(template: str) -> tuple[str, list[str | Hole]]:
 def _needs(tree: ast.AST) -> dict[str, int]:
     """For each hole the least precedence of what can stand there bare."""
     needs: dict[str, int] = {}
+    sides: tuple[tuple[ast.expr, int], ...]
     for node in ast.walk(tree):
         match node:
             case ast.BinOp(left=left, op=op, right=right):

@@ -68,6 +68,8 @@ class Scope:
     """The innermost structure is a condition."""
     returns: str = ""
     """The kind of what an early `return` gives back."""
+    changing: str = ""
+    """The variable that the present statement changes."""
     texts: set[str] = field(default_factory=set)
     """Uses of methods as written so far."""
     assigned: set[tuple[int, str]] = field(default_factory=set)
@@ -146,6 +148,7 @@ class Scope:
             for variable in self.variables
             if variable.kind == kind
             and variable.name not in avoid
+            and variable.name != self.changing
             and (variable.filled or not filled)
             and not self._grows(variable)
         ]

@@ -215,7 +215,9 @@ def change(scope: Scope, form: Form) -> None:
     else:
         again = form.once and scope.loops == 0 and scope.level == 0
         target = changeable(scope, form.kind, filled=nonempty or member, new=not again)
+    scope.changing = target.name
     made = fill(scope, form, 1, target)
+    scope.changing = ""
     for line in made.text.split("; "):
         scope.emit(line)
     target.filled, target.spare = False, 0
