@@ -1,0 +1,354 @@
+"""Simple statements: what uses the cell's method, what collects values, what tests them."""
+
+import re
+
+from rl.synthesis.grid.expressions import (
+    CALLS,
+    MAKERS,
+    PLAIN,
+    Expression,
+    Filling,
+    changeable,
+    fill,
+    forms_of,
+    is_value,
+    value,
+    variable,
+)
+from rl.synthesis.grid.forms import Form
+from rl.synthesis.grid.names import COPIES, SUMS, literal
+from rl.synthesis.grid.scope import DeadEnd, Scope, Variable
+
+_EMPTY = {"bool": "False", "int": "0", "count": "0", "best": "0", "float": "0.0", "str": '""', "set": "set()", "dict": "{}"}
+_MORE_NAMES = {
+    "int": ("value", "figure", "extra", "reach"),
+    "float": ("portion", "adjusted", "extra"),
+    "str": ("piece", "variant", "version"),
+    "bool": ("flag", "check", "verdict", "agrees"),
+    "set": ("group", "others", "extra"),
+    "dict": ("mapping", "view", "extra"),
+}
+_UNPACKED = {
+    "divmod": ("int", ("quotient", "remainder")),
+    "partition": ("str", ("before", "mark", "after")),
+    "rpartition": ("str", ("before", "mark", "after")),
+}
+"""What calls of known length unpack into."""
+
+
+def collector(scope: Scope, kind: str) -> Variable:
+    """What grows while the program runs, of this kind: one there is already, or a new one, empty at first.
+
+    `count` is an int that counts, `flags` a list of bools, `any` a list of anything.
+    """
+    holds = {"count": "int", "best": "int", "flags": "any"}.get(kind, kind)
+    for found in scope.variables:
+        if found.own and found.kind == holds and found.level == 0 and not found.copy_of and found.name in SUMS[kind]:
+            return found
+    name = scope.fresh(SUMS[kind])
+    scope.inits.append(f"{name} = {_EMPTY.get(kind, '[]')}")
+    found = scope.add(Variable(name, holds, own=True, pending=True))
+    found.level = 0
+    return found
+
+
+_WAYS: dict[str, tuple[tuple[str, str, int], ...]] = {
+    "int": (
+        ("int", "{c} += {x}", 6),
+        ("ints", "{c}.append({x})", 3),
+        ("best", "{c} = max({c}, {x})", 1),
+        ("set", "{c}.add({x})", 1),
+    ),
+    "float": (("float", "{c} += {x}", 4), ("any", "{c}.append({x})", 1)),
+    "str": (("words", "{c}.append({x})", 5), ("str", "{c} += {x}", 3)),
+    "bool": (("flags", "{c}.append({x})", 3), ("count", "{c} += 1 if {x} else 0", 1)),
+    "ints": (
+        ("ints", "{c}.extend({x})", 3),
+        ("int", "{c} += sum({x})", 2),
+        ("any", "{c}.append({x})", 1),
+        ("int", "{c} += len({x})", 1),
+    ),
+    "words": (("words", "{c}.extend({x})", 3), ("int", "{c} += len({x})", 1), ("words", '{c}.append("-".join({x}))', 1)),
+    "tuple": (("int", "{c} += sum({x})", 2), ("ints", "{c}.extend({x})", 2), ("any", "{c}.append({x})", 2)),
+    "set": (
+        ("set", "{c} |= {x}", 3),
+        ("any", "{c}.append(sorted({x}))", 1),
+        ("int", "{c} += len({x})", 2),
+        ("int", "{c} += sum({x})", 1),
+    ),
+    "dict": (("dict", "{c}.update({x})", 3), ("int", "{c} += sum({x}.values())", 1), ("int", "{c} += len({x})", 1)),
+}
+"""How a value goes into what is returned: the collector's kind, the statement, and how common it is."""
+
+
+_CALLED = re.compile(r"(\w+)\(")
+
+
+def consume(scope: Scope, made: Expression) -> None:
+    """Writes a statement by which the value goes into something that is returned."""
+    rng, text = scope.rng, made.text
+    if not scope.loops and scope.level and made.kind in _RESULTS:
+        _settled_by_branch(scope, made)
+        return
+    if _keyed(scope, made):
+        return
+    ways = _WAYS.get(made.kind, (("any", "{c}.append({x})", 1),))
+    own = {found.name for found in scope.variables if found.own and not found.copy_of}
+    there = [way for way in ways if not own.isdisjoint(SUMS[way[0]])]
+    if there and rng.random() < 0.9:
+        ways = tuple(there)
+    kind, statement, _ = rng.choices(ways, [way[2] for way in ways])[0]
+    scope.note(*_CALLED.findall(statement))
+    if kind in ("int", "str") and " += {x}" in statement and made.precedence >= 10 and rng.random() < 0.25:
+        text += _extra(scope, made)
+    scope.emit(statement.format(c=collector(scope, kind).name, x=text))
+    _settle(scope, made.text)
+
+
+_RESULTS = {"int": "+=", "float": "+=", "str": "+=", "ints": "+=", "words": "+=", "set": "|=", "dict": "|=", "bool": "="}
+
+
+def _settled_by_branch(scope: Scope, made: Expression) -> None:
+    """Outside loops a branch sets the result, or returns it, instead of collecting."""
+    rng, kind = scope.rng, made.kind
+    if scope.guarded and not scope.inits and scope.returns in ("", kind) and rng.random() < 0.45:
+        scope.emit(f"return {f'sorted({made.text})' if kind == 'set' else made.text}")
+        scope.returns = kind
+        _settle(scope, made.text)
+        return
+    result = collector(scope, kind)
+    mark = (id(scope.block), result.name)
+    scope.emit(f"{result.name} {_RESULTS[kind] if mark in scope.assigned else '='} {made.text}")
+    scope.assigned.add(mark)
+    _settle(scope, made.text)
+
+
+def _extra(scope: Scope, made: Expression) -> str:
+    """A little more to add: a number in scope or a small one, or a mark between strings."""
+    if made.kind == "str":
+        return f' + "{scope.rng.choice("-,| ")}"'
+    found = scope.choose("int", {made.text})
+    sign = scope.rng.choice("+-*")
+    return f" {sign} {found.name if found and scope.rng.random() < 0.6 else scope.rng.randint(2, 4)}"
+
+
+def _keyed(scope: Scope, made: Expression) -> bool:
+    """Files a number under a loop's string, sometimes and where there is one; says whether it did."""
+    keys = [found.name for found in scope.variables if found.kind == "str" and found.level > 0 and found.name != made.text]
+    if made.kind != "int" or not keys or scope.rng.random() < 0.7:
+        return False
+    table, key = collector(scope, "dict").name, keys[-1]
+    if scope.rng.random() < 0.4 and scope.cell.configuration.others and made.precedence >= 10:
+        scope.note("get")
+        scope.emit(f"{table}[{key}] = {table}.get({key}, 0) + {made.text}")
+    else:
+        scope.emit(f"{table}[{key}] = {made.text}")
+    _settle(scope, made.text)
+    return True
+
+
+def _settle(scope: Scope, text: str) -> None:
+    found = scope.named(text)
+    if found is not None and not found.own:
+        found.pending = False
+
+
+def assign(scope: Scope, made: Expression) -> Variable:
+    """Gives the value a name that tells what it is; the value is pending until something uses it."""
+    if made.method in _UNPACKED and made.kind in ("tuple", "texts"):
+        kind, parts = _UNPACKED[made.method]
+        if scope.taken.isdisjoint(parts):
+            scope.emit(f"{', '.join(parts)} = {made.text}")
+            variables = [scope.add(Variable(name, kind, pending=name != "mark")) for name in parts]
+            return variables[-1]
+    names = tuple(name for name in made.hints if name not in scope.taken) or _MORE_NAMES.get(
+        made.kind, ("group", "extra", "others")
+    )
+    name = scope.fresh(names)
+    scope.emit(f"{name} = {made.text}")
+    return scope.add(Variable(name, made.kind, pending=True, made_by=made.method))
+
+
+def use(scope: Scope, forms: tuple[Form, ...], *, keep: bool) -> None:
+    """Uses the method once: in a statement that changes something, or in a value that is named or collected.
+
+    Args:
+        scope: the function being written.
+        forms: the ways to use it.
+        keep: give the value a name, instead of collecting it at once.
+    """
+    form = scope.rng.choice(forms)
+    if form.statement:
+        change(scope, form)
+        return
+    made = distinct(scope, form)
+    if keep:
+        assign(scope, made)
+    else:
+        consume(scope, made)
+
+
+def distinct(scope: Scope, form: Form) -> Expression:
+    """The form filled, as no other statement of this function has it yet.
+
+    Raises:
+        DeadEnd: the same came out again and again.
+    """
+    for _ in range(3):
+        uses, others = scope.uses, scope.others
+        made = fill(scope, form, 1)
+        if made.text not in scope.texts or form.changes:
+            scope.texts.add(made.text)
+            return made
+        scope.uses, scope.others = uses, others
+    raise DeadEnd
+
+
+def change(scope: Scope, form: Form) -> None:
+    """A statement that changes a variable in place: a collector in loops, a copy elsewhere."""
+    nonempty = any(not isinstance(part, str) and part.label == "it" and "+" in part.marks for part in form.parts)
+    member = any(not isinstance(part, str) and part.member == "it" for part in form.parts)
+    if scope.loops and not form.once and not nonempty and scope.rng.random() < 0.85:
+        target = collector(scope, form.kind)
+    elif scope.level and not scope.loops and not member:
+        target = _copied_before(scope, form.kind)
+    else:
+        again = form.once and scope.loops == 0 and scope.level == 0
+        target = changeable(scope, form.kind, filled=nonempty or member, new=not again)
+    scope.changing = target.name
+    made = fill(scope, form, 1, target)
+    scope.changing = ""
+    for line in made.text.split("; "):
+        scope.emit(line)
+    target.filled, target.spare = False, 0
+    target.pending = True
+
+
+def other(scope: Scope, *, keep: bool) -> None:
+    """Uses another method or function on what is there."""
+    kinds = [found.kind for found in scope.variables if is_value(found.kind) and found.kind != "bool"]
+    wanted = scope.rng.choice(("int", "str", "int", *kinds))
+    forms = CALLS.get(wanted, CALLS["int"])
+    for _ in range(8):
+        form = scope.rng.choice(forms)
+        if _has_food(scope, form):
+            break
+    else:
+        raise DeadEnd
+    made = fill(scope, form, 0)
+    if keep:
+        assign(scope, made)
+    else:
+        consume(scope, made)
+
+
+def _copied_before(scope: Scope, kind: str) -> Variable:
+    """A copy of a parameter, made before the first control structure."""
+    for found in scope.variables:
+        if found.kind == kind and found.own and found.copy_of and found.level == 0:
+            return found
+    source = variable(scope, kind, Filling(), filled=True)
+    if not source.parameter:
+        raise DeadEnd
+    name = scope.fresh(COPIES[kind])
+    scope.inits.append(f"{name} = {MAKERS[kind]}({source.name})")
+    made = scope.add(Variable(name, kind, copy_of=source.name, own=True, pending=True, singular=source.singular))
+    made.level = 0
+    return made
+
+
+def _has_food(scope: Scope, form: Form) -> bool:
+    """Whether there is a near variable for the form's first hole, so that it builds on what is there."""
+    present = {found.kind for found in scope.variables}
+    near = {found.kind for found in scope.variables if found.level == scope.level and not found.own} or present
+    kinds = [part.kind for part in form.parts if not isinstance(part, str) and is_value(part.kind)]
+    return bool(kinds) and kinds[0] in near and all(kind in present or kind in ("int", "str") for kind in kinds)
+
+
+def test(scope: Scope) -> str:
+    """A condition: the cell's method where it has a truth or a number to give, or something about what is near."""
+    rng, cell = scope.rng, scope.cell
+    own = [form for form in forms_of(cell) if form.kind in ("bool", "int") and not form.changes]
+    if own and rng.random() < (0.65 if scope.uses < 2 else 0.25):
+        form = rng.choice(own)
+        made = distinct(scope, form)
+        if form.kind == "bool":
+            return made.text if rng.random() < 0.8 or made.precedence < 20 else f"not {made.text}"
+        return f"{made.text} {rng.choice(('>', '<', '>=', '!='))} {literal('small', rng)}"
+    near = [found for found in scope.variables if is_value(found.kind) and not found.own and found.name not in scope.tested]
+    if not near:
+        near = [variable(scope, rng.choice(("int", "str")), Filling())]
+    deepest = [found for found in near if found.level == scope.level]
+    subject = rng.choice(deepest if deepest and rng.random() < 0.85 else near)
+    scope.tested.add(subject.name)
+    subject.pending = False
+    return _about(scope, subject)
+
+
+def _about(scope: Scope, subject: Variable) -> str:
+    """A condition on this variable."""
+    rng, name = scope.rng, subject.name
+    number = literal("num", rng)
+    match subject.kind:
+        case "int":
+            limit = scope.choose("int", {name}) if rng.random() < 0.4 else None
+            bound = limit.name if limit else number
+            return rng.choice(
+                (f"{name} > {bound}", f"{name} < {bound}", f"{name} % 2 == 0", f"{name} % 3 != 0", f"{name} >= {bound}")
+            )
+        case "str":
+            small, letter = literal("small", rng), literal("char", rng)
+            condition = rng.choice(
+                (
+                    f"len({name}) > {small}",
+                    f"{name}.startswith({letter})",
+                    f"{name}.isalpha()",
+                    f"len({name}) % 2 == 0",
+                    f"{name}.islower()",
+                    f"{name}.count({letter}) < {small}",
+                )
+            )
+        case "float":
+            return f"{name} {rng.choice('<>')} {literal('decimal', rng)}"
+        case "bool":
+            return name
+        case _:
+            condition = rng.choice((f"len({name}) > {literal('num', rng)}", f"len({name}) % 2 == 0", f"len({name}) > 3"))
+    scope.note(*_CALLED.findall(condition))
+    return condition
+
+
+def small_step(scope: Scope) -> None:
+    """A short statement for another branch: counts, or collects something near."""
+    rng = scope.rng
+    near = [found for found in scope.variables if found.kind in ("int", "str", "float") and found.level and not found.own]
+    there = [found for found in scope.variables if found.own and not found.copy_of and found.level == 0]
+    if there and rng.random() < 0.85:
+        target = rng.choice(there)
+        fitting = [
+            found.name for found in near if found.kind == {"ints": "int", "words": "str"}.get(target.kind, target.kind)
+        ]
+        match target.kind:
+            case "int" | "float" if not fitting or rng.random() < 0.5:
+                scope.emit(f"{target.name} {rng.choice(('+=', '+=', '-='))} {literal('small', rng)}")
+                return
+            case "int" | "float" | "str":
+                scope.emit(f"{target.name} += {rng.choice(fitting) if fitting else literal('fill', rng)}")
+                return
+            case "ints" | "words":
+                one = literal("num" if target.kind == "ints" else "str", rng)
+                scope.emit(f"{target.name}.append({rng.choice(fitting) if fitting else one})")
+                return
+    if near and rng.random() < 0.7:
+        found = rng.choice(near)
+        plain = PLAIN.get(found.kind, ())
+        made = Expression(found.name, found.kind)
+        if plain and found.kind == "int" and rng.random() < 0.6:
+            made = fill(scope, rng.choice(plain), 0)
+        consume(scope, made)
+    elif scope.cell.configuration.others and rng.random() < 0.5:
+        consume(scope, value(scope, rng.choice(("int", "str")), Filling(), 1))
+    elif scope.loops:
+        scope.emit(f"{collector(scope, 'count').name} += 1")
+    else:
+        raise DeadEnd

@@ -1,0 +1,246 @@
+"""Arguments for generated programs: fitting ones, and mutations of any."""
+
+from dataclasses import dataclass
+from random import Random
+from string import ascii_letters, digits
+from typing import Any
+
+_WORDS = (
+    *("apple", "river", "stone", "maple", "tiger", "cloud", "Berlin", "oslo", "Paris", "lemon", "red", "green", "Blue"),
+    *("north", "east", "tea", "sensor", "piano", "ant", "otter", "noon", "level", "radar", "Anna", "bob", "x1", "a2b"),
+    *("data", "test", "item", "Note", "USA", "end", "start", "king", "letter", "moon", "2024", "42", "hello", "world"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a generated program."""
+
+    name: str
+    kind: str
+    """`int`, `float`, `str`, `ints`, `words`, `tuple`, `set` or `dict`, as in `forms.VALUES`."""
+    member: str = ""
+    """The parameter whose member its value is to be: a key of a dictionary, an item of a list."""
+
+
+def literal(value: object) -> str:
+    """The value as source; sets in ascending order, so that the text does not hang on their order of iteration."""
+    if isinstance(value, set) and value:
+        return "{" + ", ".join(map(literal, sorted(value))) + "}"
+    return repr(value)
+
+
+def _fitting(parameters: tuple[Parameter, ...], rng: Random) -> tuple[Any, ...]:
+    """Arguments of the parameters' kinds: collections of three to six, small numbers, short texts."""
+    made: dict[str, Any] = {}
+    for parameter in sorted(parameters, key=lambda parameter: bool(parameter.member)):
+        if parameter.member:
+            made[parameter.name] = rng.choice(list(made[parameter.member]))
+        else:
+            made[parameter.name] = _VALUES[parameter.kind](rng)
+    return tuple(made[parameter.name] for parameter in parameters)
+
+
+def inputs(parameters: tuple[Parameter, ...], rng: Random, k: int) -> list[tuple[Any, ...]]:
+    """`k` argument tuples for a program with these parameters, all different where that many are found soon.
+
+    Raises:
+        ValueError: `k` is negative.
+    """
+    if k < 0:
+        raise ValueError(f"k: {k} inputs, it must be 0 or more")
+    found: dict[str, tuple[Any, ...]] = {}
+    drawn = [_fitting(parameters, rng) for _ in range(k)]
+    for arguments in drawn:
+        for _ in range(10):
+            if repr(arguments) not in found:
+                break
+            arguments = _fitting(parameters, rng)
+        found.setdefault(repr(arguments), arguments)
+    return (list(found.values()) + drawn)[:k]
+
+
+def _text(rng: Random) -> str:
+    shape = rng.random()
+    if shape < 0.25:
+        return rng.choice(_WORDS)
+    if shape < 0.75:
+        return rng.choice("- ,_ /:").join(rng.sample(_WORDS, rng.randint(2, 3)))
+    if shape < 0.85:
+        return f"  {rng.choice(_WORDS)} {rng.choice(_WORDS).upper()} "
+    return rng.choice(_WORDS) + rng.choice(("!", "123", "ER", "-", " ", "aa", "\t-"))
+
+
+def _words(rng: Random) -> list[str]:
+    words = rng.sample(_WORDS, rng.randint(3, 5))
+    if rng.random() < 0.3:
+        words.append(rng.choice(words))
+    return [word.upper() if rng.random() < 0.08 else word for word in words]
+
+
+def _ints(rng: Random) -> list[int]:
+    numbers = [rng.randint(0, 15) if rng.random() < 0.9 else -rng.randint(1, 9) for _ in range(rng.randint(3, 6))]
+    if rng.random() < 0.35:
+        numbers[-1] = numbers[0]
+    return numbers
+
+
+_VALUES: dict[str, Any] = {
+    "int": lambda rng: rng.randint(2, 9),
+    "float": lambda rng: rng.randint(2, 60) / 4,
+    "str": _text,
+    "ints": _ints,
+    "words": _words,
+    "tuple": lambda rng: tuple(_ints(rng)),
+    "set": lambda rng: set(rng.sample(range(1, 13), rng.randint(3, 5))),
+    "dict": lambda rng: {word: rng.randint(1, 12) for word in rng.sample(_WORDS, rng.randint(3, 5))},
+}
+
+POOL_INTS, POOL_STRINGS = (5, 20), (5, 15)
+"""Sizes of the pools that mutation draws from (ExecVerify, `data/input_synthesis.py`): integers, strings."""
+LONGER_THAN = 5
+"""Mutated collections and strings that grow have more elements than this (same source)."""
+
+
+def mutate(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
+    """Other arguments of the same types, made from these by rule.
+
+    One or all of them are changed: an element replaced, grown past five elements, shrunk, emptied, set to a boundary,
+    put in another order; or two arguments of one type change places. New numbers and strings come from random pools.
+    """
+    pool = _Pool(rng)
+    places = [number for number in range(len(arguments)) if not isinstance(arguments[number], bool)]
+    twins = [(a, b) for a in places for b in places if a < b and type(arguments[a]) is type(arguments[b])]
+    changed = list(arguments)
+    if twins and rng.random() < 0.1:
+        a, b = rng.choice(twins)
+        changed[a], changed[b] = changed[b], changed[a]
+        return tuple(changed)
+    chosen = places if rng.random() < 0.5 else rng.sample(places, min(1, len(places)))
+    for place in chosen:
+        changed[place] = _mutated(changed[place], pool)
+    return tuple(changed)
+
+
+class _Pool:
+    """Numbers and strings to draw from."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.ints = [rng.randint(-20, 60) for _ in range(rng.randint(*POOL_INTS))]
+        self.strings = [self._string() for _ in range(rng.randint(*POOL_STRINGS))]
+
+    def _string(self) -> str:
+        """Half of them alphanumeric, two in five one character repeated, one in ten with punctuation."""
+        rng, shape = self.rng, self.rng.random()
+        if shape < 0.5:
+            return "".join(rng.choices(ascii_letters + digits, k=rng.randint(5, 10)))
+        if shape < 0.9:
+            return rng.choice(ascii_letters + digits) * rng.randint(5, 15)
+        return "".join(rng.choices(ascii_letters + "!?.,;:-_ ", k=rng.randint(5, 10)))
+
+    def like(self, value: Any) -> Any:
+        """Another value of this one's type."""
+        match value:
+            case bool():
+                return not value
+            case int():
+                return self.rng.choice(self.ints)
+            case float():
+                return self.rng.choice(self.ints) / 4
+            case str():
+                return self.rng.choice(self.strings)
+            case tuple() | list() | set() | dict():
+                return _mutated(value, self)
+            case _:
+                return value
+
+
+def _mutated(value: Any, pool: _Pool) -> Any:
+    """This value changed by one rule, its type kept."""
+    rng = pool.rng
+    match value:
+        case bool() | None:
+            return pool.like(value)
+        case int() | float():
+            return type(value)(
+                rng.choice((0, 1, -1, -value, value + 1, value * 2)) if rng.random() < 0.3 else pool.like(value)
+            )
+        case str():
+            return _mutated_text(value, pool)
+        case list() | tuple():
+            return type(value)(_mutated_items(list(value), pool))
+        case set():
+            return set(_mutated_items(sorted(value), pool))
+        case dict():
+            return _mutated_mapping(value, pool)
+        case _:
+            return value
+
+
+def _rule(rng: Random) -> str:
+    return rng.choices(("grow", "change", "shrink", "order", "boundary", "empty"), (6, 4, 2, 2, 1, 0.6))[0]
+
+
+def _mutated_text(text: str, pool: _Pool) -> str:
+    rng = pool.rng
+    match _rule(rng):
+        case "grow":
+            return text + rng.choice(("", " ", "-")) + rng.choice(pool.strings)
+        case "shrink":
+            return text[: len(text) // 2]
+        case "order":
+            return text[::-1]
+        case "boundary":
+            return text[:1]
+        case "empty":
+            return ""
+        case _:
+            return rng.choice(pool.strings)
+
+
+def _mutated_items(items: list[Any], pool: _Pool) -> list[Any]:
+    """The items of a collection changed; new ones are like those it has, numbers where it has none."""
+    rng, sample = pool.rng, items[0] if items else 0
+    match _rule(rng):
+        case "grow":
+            grown = list(items)
+            while len(grown) <= LONGER_THAN + rng.randint(0, 2):
+                grown.append(pool.like(rng.choice(items) if items else sample))
+            return grown
+        case "shrink":
+            return items[: max(1, len(items) - rng.randint(1, 2))]
+        case "order":
+            return rng.sample(items, len(items))
+        case "boundary":
+            return rng.choice((items[:1], items[:1] * len(items)))
+        case "empty":
+            return []
+        case _:
+            changed = list(items)
+            for place in rng.sample(range(len(items)), (len(items) + 1) // 2):
+                changed[place] = pool.like(changed[place])
+            return changed
+
+
+def _mutated_mapping(mapping: dict[Any, Any], pool: _Pool) -> dict[Any, Any]:
+    """Keys are kept where the values change, so that look-ups by them still succeed."""
+    rng, keys = pool.rng, list(mapping)
+    match _rule(rng):
+        case "grow" if mapping:
+            grown = dict(mapping)
+            for _ in range(LONGER_THAN * 4):
+                if len(grown) > LONGER_THAN:
+                    break
+                grown[pool.like(keys[0])] = pool.like(mapping[keys[0]])
+            return grown
+        case "shrink":
+            return {key: mapping[key] for key in keys[: max(1, len(keys) - 1)]}
+        case "order":
+            return {key: mapping[key] for key in reversed(keys)}
+        case "boundary":
+            return {key: mapping[key] for key in keys[:1]}
+        case "empty":
+            return {}
+        case _:
+            return {key: pool.like(item) for key, item in mapping.items()}

@@ -1,0 +1,161 @@
+import ast
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from copy import deepcopy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rl.anchors import instrument
+from rl.synthesis.grid import cells, inputs, write_program
+from rl.synthesis.grid.measures import control_depth, nesting, other_calls, uses
+from rl.synthesis.structure import broken_rules
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """One program a cell, then more up to 2,000."""
+    rng = random.Random(17)
+    grid = cells()
+    return [write_program(grid[number % len(grid)], rng) for number in range(2000)]
+
+
+def run(program, arguments):
+    space = {}
+    exec(program.source, space)
+    return space[program.entry](*deepcopy(arguments))
+
+
+def test_every_cell_can_be_filled_and_the_program_is_of_its_cell(programs):
+    assert {program.cell for program in programs} == set(cells())
+    for program in programs:
+        tree, configuration = ast.parse(program.source), program.cell.configuration
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        told = f"{program.cell}\n{program.source}"
+        assert control_depth(tree) == configuration.depth, told
+        assert uses(tree, program.cell) >= 2, told
+        assert nesting(tree) >= 2, told
+        assert bool(other_calls(tree, program.cell)) == configuration.others, told
+        assert len(functions) == 1 + configuration.chain, told
+        assert functions[-1].name == program.entry, told
+        assert [arg.arg for arg in functions[-1].args.args] == [parameter.name for parameter in program.parameters], told
+        if configuration.chain:
+            assert f"{functions[0].name}(" in ast.unparse(functions[1]), told
+
+
+def test_programs_obey_the_rules(programs):
+    rng = random.Random(3)
+    for program in programs:
+        call = program.call(inputs(program.parameters, rng, 1)[0])
+        assert broken_rules(f"{program.source}\n\nprint({call})\n") == []
+
+
+def test_every_name_is_used(programs):
+    """No parameter and no variable is there for nothing; in `before, mark, after` one may be."""
+    for program in programs:
+        for function in ast.parse(program.source).body:
+            names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+            read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+            unread = {
+                arg.arg for arg in getattr(function, "args", ast.arguments([], [], None, [], [], None, [])).args
+            } - read
+            assert not unread, f"{unread}\n{program.source}"
+
+
+def test_programs_run_and_their_values_are_literals(programs):
+    rng = random.Random(5)
+    ran = literal = pairs = short = anchored = 0
+    for program in programs:
+        for arguments in inputs(program.parameters, rng, 2):
+            pairs += 1
+            started = time.perf_counter()
+            try:
+                value = run(program, arguments)
+            except Exception:
+                continue
+            assert time.perf_counter() - started < 0.1, program.source
+            ran += 1
+            short += len(repr(value)) < 300
+            literal += ast.literal_eval(repr(value)) == value
+            assert program.call(arguments).startswith(f"{program.entry}(")
+    for program in programs[::20]:
+        anchored += bool(instrument(program.source, program.call(inputs(program.parameters, rng, 1)[0])).anchors)
+    assert ran >= 0.97 * pairs
+    assert literal >= 0.99 * ran
+    assert short >= 0.97 * ran
+    assert anchored == len(programs[::20])
+
+
+def test_results_do_not_depend_on_the_hash_seed(programs):
+    script = """
+import hashlib, random
+from rl.synthesis.grid import cells, inputs, mutate, write_program
+rng, told = random.Random(11), hashlib.sha256()
+for cell in cells()[::9]:
+    program = write_program(cell, rng)
+    for arguments in inputs(program.parameters, rng, 2):
+        space = {}
+        exec(program.source, space)
+        told.update(f"{program.source}{program.call(mutate(arguments, rng))}".encode())
+        try:
+            told.update(repr(space[program.entry](*arguments)).encode())
+        except Exception as error:
+            told.update(repr(error).encode())
+print(told.hexdigest())
+"""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def shape(source):
+    """The program with every constant replaced by its type's name."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            node.value = type(node.value).__name__
+    return ast.dump(tree)
+
+
+def bare(source):
+    """The same, and names of variables by order of appearance: only the structure is left."""
+    tree = ast.parse(source)
+    names = {}
+    for node in ast.walk(tree):
+        for field in ("id", "arg", "name"):
+            name = getattr(node, field, None)
+            if isinstance(name, str) and name not in dir(__builtins__):
+                setattr(node, field, names.setdefault(name, f"n{len(names)}"))
+    return shape(ast.unparse(tree))
+
+
+def test_programs_differ_in_structure(programs):
+    assert len({shape(program.source) for program in programs}) >= 0.98 * len(programs)
+    assert len({bare(program.source) for program in programs}) >= 0.95 * len(programs)
+
+
+def test_structures_are_drawn_from_all_kinds(programs):
+    kinds = Counter(type(node).__name__ for program in programs for node in ast.walk(ast.parse(program.source)))
+    for kind in ("For", "While", "If", "AugAssign", "ListComp", "Return", "Tuple", "JoinedStr", "Continue"):
+        assert kinds[kind] > 20, kind
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from(cells()))
+def test_same_seed_same_program(seed, cell):
+    one, two = (write_program(cell, random.Random(seed)) for _ in range(2))
+    assert one == two

@@ -1,0 +1,90 @@
+import ast
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rl.synthesis.grid import Parameter, inputs, mutate
+from rl.synthesis.grid.values import literal
+
+KINDS = {"int": int, "float": float, "str": str, "ints": list, "words": list, "tuple": tuple, "set": set, "dict": dict}
+VALUES = st.one_of(
+    st.integers(-50, 50),
+    st.floats(-50, 50),
+    st.text(max_size=12),
+    st.booleans(),
+    st.lists(st.integers(-50, 50), max_size=8),
+    st.lists(st.text(max_size=5), max_size=8),
+    st.lists(st.tuples(st.text(max_size=3), st.integers()), max_size=4),
+    st.lists(st.integers(), max_size=4).map(tuple),
+    st.sets(st.integers(-50, 50), max_size=6),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=6),
+    st.none(),
+)
+
+
+@given(st.integers(0, 2**32), st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3))
+def test_inputs_are_of_the_kinds_asked_for(seed, kinds):
+    parameters = tuple(Parameter(f"p{number}", kind) for number, kind in enumerate(kinds))
+    drawn = inputs(parameters, random.Random(seed), 4)
+    assert len(drawn) == 4
+    for arguments in drawn:
+        assert [type(argument) for argument in arguments] == [KINDS[kind] for kind in kinds]
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["ints", "words", "str", "dict", "tuple", "set"]))
+def test_a_member_is_in_its_collection(seed, kind):
+    parameters = (Parameter("item", "str", member="box"), Parameter("box", kind))
+    for item, box in inputs(parameters, random.Random(seed), 3):
+        assert item in box
+
+
+def test_inputs_differ_where_they_can():
+    drawn = inputs((Parameter("words", "words"),), random.Random(1), 50)
+    assert len({repr(arguments) for arguments in drawn}) == 50
+    with pytest.raises(ValueError, match="k: -1"):
+        inputs((), random.Random(1), -1)
+
+
+def types_in(value):
+    items = list(value.items()) if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else []
+    return {type(item) for item in items}
+
+
+@given(st.integers(0, 2**32), st.lists(VALUES, min_size=1, max_size=3))
+def test_mutation_keeps_types(seed, arguments):
+    before = repr(arguments)
+    mutated = mutate(tuple(arguments), random.Random(seed))
+    assert repr(arguments) == before
+    assert sorted(map(str, map(type, mutated))) == sorted(map(str, map(type, arguments)))
+    known = set().union(*(types_in(value) for value in arguments)) | {int}
+    assert set().union(*(types_in(value) for value in mutated)) <= known
+
+
+@given(st.integers(0, 2**32))
+def test_mutation_is_deterministic(seed):
+    one, two = (mutate(([1, 2, 3], "tea", {4, 5}), random.Random(seed)) for _ in range(2))
+    assert list(map(literal, one)) == list(map(literal, two))
+
+
+def test_mutation_reaches_every_rule():
+    seen = {tuple(mutate(([3, 1, 2],), random.Random(seed))[0]) for seed in range(400)}
+    lengths = {len(items) for items in seen}
+    assert () in seen
+    assert {1, 2, 3} <= lengths
+    assert max(lengths) > 5
+    assert {(1, 2, 3), (3, 3, 3)} <= seen
+    swapped = {mutate((1, 2), random.Random(seed)) for seed in range(400)}
+    assert (2, 1) in swapped
+
+
+@given(VALUES)
+def test_literals_are_source(value):
+    assert ast.literal_eval(literal(value)) == value
+
+
+def test_sets_are_written_in_order():
+    assert literal({10, 3, 1}) == "{1, 3, 10}"
+    assert literal({"b", "a"}) == "{'a', 'b'}"
+    assert literal(set()) == "set()"
