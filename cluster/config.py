@@ -38,19 +38,34 @@ class GrammarSettings(Settings):
         return self
 
 
+class GridSettings(Settings):
+    """Programs over CodeReasoner's grid of methods and difficulties, round-robin over its cells."""
+
+    mutations: int = Field(1, ge=0)
+    """Further calls of each program, with mutated inputs (the successor's pipeline has one)."""
+
+
 class SplitSettings(Settings):
-    """Where the problems of one split come from: the built-in generator, or a file of programs."""
+    """Where the problems of one split come from: a built-in generator, or a file of programs."""
 
     problems: int = Field(ge=1)
     """How many; from a file at most so many."""
     chains: bool = False
     """Whether each problem comes with a reasoning chain."""
     grammar: GrammarSettings = GrammarSettings()
+    """The small language of the demo, unless one of the two below takes its place."""
+    grid: GridSettings | None = None
     file: Path | None = None
-    """JSONL with `code`, `input`, `output` and perhaps `id` (as CRUXEval's); takes the generator's place."""
+    """JSONL with `code`, `input`, `output` and perhaps `id` (as CRUXEval's)."""
     task: Task = Task.OUTPUT
     value_characters: int = Field(2000, ge=1)
     """Longest text of a state or an output."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "SplitSettings":
+        if self.grid is not None and self.file is not None:
+            raise ValueError("grid and file are both given: a split has one source")
+        return self
 
 
 class FilterSettings(Settings):

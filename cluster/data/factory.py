@@ -105,6 +105,7 @@ def _fill(
     advance: Advance,
 ) -> None:
     """Make and screen waves of candidates until there are enough problems, or no more to try."""
+    calls = 1 + (wanted.grid.mutations if wanted.grid is not None else 0)
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
@@ -112,9 +113,9 @@ def _fill(
         end = min(split.tried + min(max(ceil(1.1 * missing / share), _CHUNK), _WAVE), most)
         rows = []
         for candidate, outcome in _made(source, split.tried, end, wanted, reward):
-            rows.append(_screened(candidate, outcome, screen))
+            rows.append(_screened(candidate, outcome, screen, split.name, calls))
             if "problem" in rows[-1]:
-                screen.take(from_row(rows[-1]["problem"]))
+                screen.take(from_row(rows[-1]["problem"]), split.name)
                 missing -= 1
             if not missing:
                 break
@@ -122,12 +123,12 @@ def _fill(
         advance(_take(split, rows, None))
 
 
-def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen) -> dict[str, Any]:
+def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen, split: str, calls: int) -> dict[str, Any]:
     """What is kept of a candidate: the problem, or why it is none."""
     try:
         if isinstance(outcome, Rejected):
             raise outcome
-        screen.check(outcome)
+        screen.check(outcome, split, calls)
     except Rejected as reason:
         aside = {**asdict(candidate), "output": candidate.output or "", "reason": str(reason), "kind": reason.reason}
         return {"rejected": aside}
@@ -142,7 +143,7 @@ def _take(split: Split, rows: list[dict[str, Any]], screen: Screen | None) -> in
     split.tried += len(rows)
     if screen is not None:
         for problem in problems:
-            screen.take(problem)
+            screen.take(problem, split.name)
     return len(problems)
 
 
@@ -157,8 +158,8 @@ def _require_enough(split: Split, wanted: SplitSettings) -> None:
     told = json.dumps(split.reasons)
     if wanted.file is None and len(split.problems) < wanted.problems:
         raise BadInput(
-            f"data.{split.name}.grammar: gave only {len(split.problems)} of {wanted.problems} different problems "
-            f"({told}); widen the grammar or ask for fewer"
+            f"data.{split.name}.{'grammar' if wanted.grid is None else 'grid'}: gave only {len(split.problems)} of "
+            f"{wanted.problems} different problems ({told}); widen it or ask for fewer"
         )
     if not split.problems:
         raise BadInput(f"{wanted.file}: no row is a problem that can be used ({told})")

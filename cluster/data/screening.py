@@ -20,15 +20,21 @@ class Screen:
 
     def __init__(self, settings: FilterSettings) -> None:
         """Raises BadInput where a benchmark's file cannot be read."""
-        self._taken: set[str] = set()
+        self._taken: dict[str, tuple[str, set[str]]] = {}
+        """Each program's split, and its calls."""
         self._likeness = None if settings.alike is None else Likeness(settings.alike)
         texts = [text for path in settings.benchmarks for text in benchmark_texts(path)]
         self._contamination = Contamination(texts, settings.ngram) if texts else None
 
-    def check(self, problem: Problem) -> None:
-        """Raises Rejected if the problem must be set aside."""
-        if program_fingerprint(problem.code) in self._taken:
+    def check(self, problem: Problem, split: str, calls: int) -> None:
+        """Raises Rejected if the problem must be set aside from this split, which takes so many calls of a program."""
+        where, asked = self._taken.get(program_fingerprint(problem.code), (split, set()))
+        if where != split or len(asked) >= calls:
             raise Rejected("program already in a split")
+        if problem.call in asked:
+            raise Rejected("call already in the split")
+        if asked:
+            return
         shared = self._contamination.shared(problem.code) if self._contamination else None
         if shared is not None:
             raise Rejected("in a benchmark", shared)
@@ -36,10 +42,11 @@ class Screen:
         if other is not None:
             raise Rejected("much like another", other)
 
-    def take(self, problem: Problem) -> None:
+    def take(self, problem: Problem, split: str) -> None:
         """Remember a problem that goes into a split."""
-        self._taken.add(program_fingerprint(problem.code))
-        if self._likeness is not None:
+        _, asked = self._taken.setdefault(program_fingerprint(problem.code), (split, set()))
+        asked.add(problem.call)
+        if self._likeness is not None and len(asked) == 1:
             self._likeness.add(problem.id, problem.code)
 
 

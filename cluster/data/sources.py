@@ -1,7 +1,8 @@
-"""Where programs come from: the built-in generator, or a file. Every source gives its programs by number."""
+"""Where programs come from: a built-in generator, or a file. Every source gives its programs by number."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 from cluster.config import BadInput, DataSettings, SplitSettings
@@ -10,6 +11,7 @@ from cluster.user_rows import read_rows, text
 from rl.seeds import derived_seed
 from rl.synthesis.candidates import Candidate
 from rl.synthesis.generator import Grammar, generate
+from rl.synthesis.grid import cells, inputs, mutate, write_program
 
 
 class Source(Protocol):
@@ -38,6 +40,36 @@ class Generated:
         for index in range(begin, end):
             code, call = generate(derived_seed(self.seed, self.split), index, self.grammar)
             found.append(Candidate(f"{self.split}-{index}", code, call, None, "generator"))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Gridded:
+    """Programs over CodeReasoner's grid, cell after cell, each with a few calls."""
+
+    split: str
+    seed: int
+    calls: int
+    size: None = None
+
+    def candidates(self, begin: int, end: int) -> list[Candidate]:
+        """Those from number `begin` up to `end`; all calls of a program follow one another."""
+        found: list[Candidate] = []
+        for program in range(begin // self.calls, (end - 1) // self.calls + 1):
+            first = program * self.calls
+            found += self._calls(program)[max(begin - first, 0) : end - first]
+        return found
+
+    def _calls(self, number: int) -> list[Candidate]:
+        cell = cells()[number % len(cells())]
+        rng = Random(derived_seed(self.seed, f"{self.split}/{number}"))
+        program = write_program(cell, rng)
+        arguments = inputs(program.parameters, rng, 1)[0]
+        found = []
+        for call in range(self.calls):
+            name = f"{self.split}-{number}" + (f".{call}" if call else "")
+            found.append(Candidate(name, program.source, program.call(arguments), None, "grid", str(cell)))
+            arguments = mutate(arguments, rng)
         return found
 
 
@@ -71,6 +103,8 @@ def open_sources(settings: DataSettings, seed: int) -> dict[str, Source]:
 def _open(name: str, split: SplitSettings, seed: int) -> Source:
     if split.file is not None:
         return Listed(tuple(read_programs(split.file)))
+    if split.grid is not None:
+        return Gridded(name, seed, 1 + split.grid.mutations)
     return Generated(name, seed, Grammar(**split.grammar.model_dump()))
 
 
