@@ -323,7 +323,7 @@ def _from_both_ends(scope: Scope, kind: str) -> _Plan:
     low, high = scope.rng.choice(pairs)
     scope.taken.update((low, high))
     one = ELEMENTS[source.kind]
-    a, b = scope.fresh(("front", "head_item")), scope.fresh(("back", "tail_item"))
+    a, b = scope.first(("front", "head")), scope.first(("back", "tail"))
     scope.note("len")
     bound = [
         (f"{a}, {b} = {source.name}[{low}], {source.name}[{high}]", Variable(a, one, filled=True, member=source.name)),

@@ -178,6 +178,11 @@ def value(scope: Scope, kind: str, filling: Filling, budget: int, *, live: bool 
             return fill(scope, form, budget - 1)
     found = scope.choose(kind, filling.names)
     full = len(scope.parameters) >= scope.most_parameters
+    if found is None and kind == "bool":
+        form = _inner_form(scope, kind)
+        if form is None:
+            raise DeadEnd
+        return fill(scope, form, 0)
     if found is None and not live and (full or (kind in ("int", "str") and chance > 0.7)):
         return Expression(literal(kind, scope.rng), kind)
     if found is None and full:

@@ -169,7 +169,8 @@ def _needs(tree: ast.AST) -> dict[str, int]:
         match node:
             case ast.BinOp(left=left, op=op, right=right):
                 level = _OPERATORS[type(op)]
-                sides = ((left, level), (right, level + 1))
+                binds_right = isinstance(op, ast.Pow)
+                sides = ((left, level + binds_right), (right, level + (not binds_right)))
             case ast.Compare(left=left, comparators=rights):
                 sides = ((left, 7), *((right, 7) for right in rights))
             case ast.Attribute(value=value) | ast.Subscript(value=value):

@@ -169,8 +169,6 @@ def literal(pool: str, rng: Random) -> str:
             return f"({rng.randint(1, 9)}, {rng.randint(1, 9)})"
         case "dict":
             return f'{{"{rng.choice(_STRINGS["str"])}": {rng.randint(1, 9)}}}'
-        case "bool":
-            return "True"
         case "decimal" | "float":
             return rng.choice(("0.5", "1.5", "2.5", "0.25", "1.25", "3.0"))
         case "code":

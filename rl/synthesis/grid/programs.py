@@ -18,7 +18,8 @@ from rl.synthesis.grid.scope import DeadEnd, Line, Scope, Variable, rendered
 from rl.synthesis.grid.statements import change, distinct, other, test, use
 from rl.synthesis.grid.values import Parameter, literal
 
-_NAME = re.compile(r"[a-z_]\w*")
+_NAME = re.compile(r"(?<![.\w])[a-z_]\w*")
+_F_STRING, _STRING = re.compile(r'\bf"([^"]*)"'), re.compile(r'"[^"]*"')
 _UNREAD = frozenset({"mark", "turn", "step_no"})
 """Names that may be bound and not read."""
 
@@ -92,7 +93,7 @@ def _draft(cell: Cell, rng: Random) -> GridProgram | None:
 
 def _all_used(scope: Scope, lines: list[str]) -> bool:
     """Whether every variable is looked at somewhere; the index of `range` need not be."""
-    text = "\n".join(lines)
+    text = _STRING.sub("", _F_STRING.sub(r"\1", "\n".join(lines)))
     seen = Counter(_NAME.findall(text))
     once = {name for name in scope.taken - scope.locals if seen[name] == 1}
     loose = {parameter.name for parameter in scope.parameters} | _UNREAD
@@ -185,7 +186,7 @@ def _returned(scope: Scope) -> tuple[str, str]:
         whole = _joined(scope, kind, [found.name for found in left])
         if whole:
             return kind if kind != "set" else "ints", f"return {whole}"
-    if scope.depth < 2 and "int" in kinds:
+    if scope.depth < 2 and "int" in kinds and not scope.cell.configuration.others:
         place = next(number for number, found in enumerate(left) if found.kind == "int")
         texts[place] = f"{texts[place]} * {rng.choice((2, 10))} + 1"
         scope.depth = 2
@@ -289,7 +290,10 @@ def _helper(cell: Cell, rng: Random) -> tuple[list[str], Form, tuple[int, int, i
     if name in scope.taken:
         raise DeadEnd
     header = f"def {name}({', '.join(found.name for found in scope.parameters)}):"
-    lines = [header, *rendered(scope.block, "    "), "", ""]
+    body = rendered(scope.block, "    ")
+    if not _all_used(scope, body):
+        raise DeadEnd
+    lines = [header, *body, "", ""]
     return lines, _call_of(name, kind, scope.parameters), (scope.uses, scope.others, scope.depth)
 
 

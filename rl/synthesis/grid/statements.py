@@ -147,7 +147,10 @@ def _settled_by_branch(scope: Scope, made: Expression) -> None:
         return
     result = collector(scope, kind)
     mark = (id(scope.block), result.name)
-    scope.emit(f"{result.name} {_RESULTS[kind] if mark in scope.assigned else '='} {made.text}")
+    if kind == "bool" and mark in scope.assigned:
+        scope.emit(f"{result.name} = {result.name} and {made.text}")
+    else:
+        scope.emit(f"{result.name} {_RESULTS[kind] if mark in scope.assigned else '='} {made.text}")
     scope.assigned.add(mark)
     _settle(scope, made.text)
 
@@ -246,7 +249,9 @@ def change(scope: Scope, form: Form) -> None:
     """A statement that changes a variable in place: a collector in loops, a copy elsewhere."""
     nonempty = any(not isinstance(part, str) and part.label == "it" and "+" in part.marks for part in form.parts)
     member = any(not isinstance(part, str) and part.member == "it" for part in form.parts)
-    if scope.loops and not form.once and not nonempty and scope.rng.random() < 0.85:
+    if scope.level and form.method == "discard":
+        target = _copied_before(scope, form.kind)
+    elif scope.loops and not form.once and not nonempty and scope.rng.random() < 0.85:
         target = collector(scope, form.kind)
     elif scope.level and not scope.loops and not member:
         target = _copied_before(scope, form.kind)
@@ -282,7 +287,7 @@ def other(scope: Scope, *, keep: bool) -> None:
 def _copied_before(scope: Scope, kind: str) -> Variable:
     """A copy of a parameter, made before the first control structure."""
     for found in scope.variables:
-        if found.kind == kind and found.own and found.copy_of and found.level == 0:
+        if found.kind == kind and found.own and found.copy_of and found.level == 0 and not found.frozen:
             return found
     source = variable(scope, kind, Filling(), filled=True)
     if not source.parameter:
@@ -303,15 +308,22 @@ def test(scope: Scope) -> str:
         made = distinct(scope, form)
         if form.kind == "bool":
             return made.text if rng.random() < 0.8 or made.precedence < 20 else f"not {made.text}"
-        return f"{made.text} {rng.choice(('>', '<', '>=', '!='))} {literal('small', rng)}"
+        bound = rng.choice((f"> {literal('small', rng)}", f">= {literal('small', rng)}", f"< {literal('num', rng)}"))
+        return f"{made.text} {bound}"
     near = [found for found in scope.variables if is_value(found.kind) and not found.own and found.name not in scope.tested]
     if not near:
-        near = [variable(scope, rng.choice(("int", "str")), Filling())]
+        near = [variable(scope, rng.choice(("int", "str")), Filling(names=set(scope.tested)))]
     deepest = [found for found in near if found.level == scope.level]
     subject = rng.choice(deepest if deepest and rng.random() < 0.85 else near)
     scope.tested.add(subject.name)
     subject.pending = False
     return _about(scope, subject)
+
+
+def _is_letter(scope: Scope, subject: Variable) -> bool:
+    """Whether the string is a member of a string, and so of length one."""
+    whole = scope.named(subject.member)
+    return whole is not None and whole.kind == "str"
 
 
 def _about(scope: Scope, subject: Variable) -> str:
@@ -325,6 +337,9 @@ def _about(scope: Scope, subject: Variable) -> str:
             return rng.choice(
                 (f"{name} > {bound}", f"{name} < {bound}", f"{name} % 2 == 0", f"{name} % 3 != 0", f"{name} >= {bound}")
             )
+        case "str" if _is_letter(scope, subject):
+            tests = (f'{name} in "aeiou"', f"{name}.isalpha()", f"{name}.isupper()", f"{name} == {literal('char', rng)}")
+            condition = rng.choice(tests)
         case "str":
             small, letter = literal("small", rng), literal("char", rng)
             condition = rng.choice(
