@@ -17,8 +17,6 @@ from rl.synthesis.grid.methods_text import BUILT_IN, FLOAT, STR
 VALUES = frozenset({"int", "float", "str", "bool", "ints", "words", "tuple", "set", "dict"})
 """Kinds that variables have: `ints` and `words` are lists, `tuple` and `set` hold numbers, `dict` maps str to int."""
 
-SHOWN_ONLY = frozenset({"pairs", "pair", "texts", "bytes", "tuplef"})
-"""Kinds that are only returned or collected: lists of pairs, a pair, tuples of str or float, bytes."""
 
 LITERALS = frozenset(
     {
