@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from cluster.data import factory
 from cluster.data.factory import build
 from cluster.data.making import same_value_text
 from cluster.data.screening import benchmark_texts, program_fingerprint
-from cluster.data.sources import open_sources, read_programs
+from cluster.data.sources import Gridded, open_sources, read_programs
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, read_jsonl
 from cluster.session import worker_environment
 from rl.problems import Task
 from rl.responses import parse
+from rl.synthesis.grid import cells
 
 CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
 
@@ -152,6 +154,30 @@ def test_the_card_says_what_there_is(run):
     assert hashlib.sha256(run.split("rl").read_bytes()).hexdigest()[:16] in card
     loaded = load_dataset(str(run.path / "data"), cache_dir=str(run.path / "cache"))
     assert {name: loaded[name].num_rows for name in loaded} == dict.fromkeys(SPLITS, 12)
+
+
+def test_the_grid_is_a_source_with_mutated_inputs(tmp_path):
+    small = {"problems": 1, "chains": True}
+    run = built(
+        tmp_path / "run",
+        settings(rl={"problems": 40, "grid": {"mutations": 2}}, sft=small, validation=small, heldout=small),
+    )
+    kept = problems(run.path, "rl")
+    calls = Counter(program_fingerprint(problem.code) for problem in kept)
+    assert len(kept) == 40
+    assert max(calls.values()) == 3
+    assert len({(problem.code, problem.call) for problem in kept}) == 40
+    assert {problem.source for problem in kept} == {"grid"}
+    named = {str(cell) for cell in cells()}
+    assert all(problem.tags["cell"] in named for problem in kept)
+    assert "## Cells of the grid" in (run.path / "data" / "README.md").read_text()
+
+
+def test_a_stretch_of_the_grid_is_the_same_however_it_is_cut():
+    source = Gridded("rl", 1, 3)
+    whole = source.candidates(0, 20)
+    assert [candidate.id for candidate in whole[:4]] == ["rl-0", "rl-0.1", "rl-0.2", "rl-1"]
+    assert [candidate for cut in range(20) for candidate in source.candidates(cut, cut + 1)] == whole
 
 
 FILTERED = [
