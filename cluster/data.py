@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from cluster.runs import RunFolder, write_jsonl, write_whole
 from cluster.user_rows import read_rows, text
 from reward.sandbox import Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
-from reward.tracing import Trace, agrees_with, trace
-from rl.anchors import ProgramError, instrument
-from rl.answers import UnreadableAnswer, literal, same
+from reward.tracing import agrees_with, trace
+from rl.anchors import Instrumented, ProgramError, instrument
+from rl.answers import same_value_text
 from rl.problems import Problem, Task
 from rl.seeds import derived_seed
-from rl.synthesis.chains import chain
-from rl.synthesis.generator import Grammar, generate
+from rl.synthesis.chains import chain_of
+from rl.synthesis.generator import GENERATOR, Grammar, generate
+from rl.synthesis.narration import located, visits_of
 from rl.verdicts import Verdict
 
 disable_progress_bars()
@@ -199,8 +200,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -
         raise Rejected("a value shows its address")
     if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
         raise Rejected("a value has no text in UTF-8")
-    text = _chain(candidate, traced) if split.chains else ""
-    return Problem(
+    problem = Problem(
         id=candidate.id,
         code=candidate.code,
         call=candidate.call,
@@ -208,25 +208,17 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Sandbox) -
         states=list(traced.states),
         output=traced.output,
         task=split.task,
-        chain=text,
         source=candidate.source,
         tags={"anchors": str(len(traced.states))},
     )
+    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains else problem
 
 
-def _chain(candidate: Candidate, traced: Trace) -> str:
+def _chain(problem: Problem, instrumented: Instrumented, sandbox: Sandbox) -> str:
     try:
-        return chain(candidate.code, candidate.call, traced.states, traced.output or "")
+        return chain_of(problem, lambda: visits_of(trace(sandbox, located(instrumented)).states))
     except ValueError as error:
         raise Rejected("no chain", str(error)) from None
-
-
-def same_value_text(recorded: str, output: str) -> bool:
-    """Whether a recorded output, in whatever spacing, quotes and order of a set, is the value that `output` shows."""
-    try:
-        return same(literal(recorded), literal(output))
-    except UnreadableAnswer:
-        return recorded.strip() == output
 
 
 def _candidates(name: str, split: SplitSettings, seed: int) -> Iterator[Candidate]:
@@ -237,7 +229,7 @@ def _candidates(name: str, split: SplitSettings, seed: int) -> Iterator[Candidat
     index = 0
     while True:
         code, call = generate(derived_seed(seed, name), index, grammar)
-        yield Candidate(f"{name}-{index}", code, call, None, "generator")
+        yield Candidate(f"{name}-{index}", code, call, None, GENERATOR)
         index += 1
 
 

@@ -27,7 +27,7 @@ from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
 from rl.benchmarks.accuracy import guess_accuracy
-from rl.prompts import prompt
+from rl.prompts import chain_ids, lengths, prompt, prompt_ids
 from rl.tokens import load_tokenizer
 
 disable_progress_bar()
@@ -129,6 +129,8 @@ def _base_model(job: Job) -> None:
     problems = data.read_split(job.run.split("sft"))
     texts = [prompt(problem) + problem.chain for problem in problems]
     write_scratch_model(job.settings.model, texts, job.settings.seed, job.run.model("base"))
+    tokens = lengths(problems, load_tokenizer(job.run.model("base")))
+    write_whole(job.run.path / "data" / "lengths.json", json.dumps(tokens, indent=2))
 
 
 def _examples(job: Job, split: str) -> list[Example]:
@@ -136,9 +138,9 @@ def _examples(job: Job, split: str) -> list[Example]:
     tokenizer = load_tokenizer(job.run.model("base"))
     examples = []
     for problem in data.read_split(job.run.split(split)):
-        prompt_ids = [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
-        response_ids = [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]
-        examples.append(Example(prompt_ids, response_ids, [0.0] * len(response_ids), [0.0] * len(response_ids)))
+        response_ids = chain_ids(problem, tokenizer)
+        nothing = [0.0] * len(response_ids)
+        examples.append(Example(prompt_ids(problem, tokenizer), response_ids, nothing, [*nothing]))
     return examples
 
 

@@ -42,9 +42,15 @@ class Tested:
     """`if` or `while`."""
     source: str
     values: str | None
-    truth: bool
+    verdict: str
+    """`True` or `False`; of a value that is no bool, `truthy` or `falsy`."""
     otherwise: bool = False
     """Whether there is an `else` part to run when it does not hold."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether what depends on it runs."""
+        return self.verdict in ("True", "truthy")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,30 +55,23 @@ class Module:
     name: str
 
 
-TYPES: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (bool, bytes, complex, dict, enumerate, filter, float, frozenset, int, list, map, object, range)
-    + (reversed, set, slice, str, tuple, type, zip)
-}
-EXCEPTIONS: dict[str, type[Exception]] = {
-    kind.__name__: kind
-    for kind in (ArithmeticError, AssertionError, AttributeError, Exception, IndexError, KeyError, LookupError, NameError)
-    + (OverflowError, RuntimeError, StopIteration, TypeError, UnicodeError, ValueError, ZeroDivisionError)
-}
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (abs, all, any, bin, chr, divmod, format, hex, isinstance, issubclass, iter, len, max, min, next, oct)
-    + (ord, pow, repr, round, sorted, sum)
-}
+_TYPES = (bool, bytes, complex, dict, enumerate, filter, float, frozenset, int, list, map, object, range)
+_MORE_TYPES = (reversed, set, slice, str, tuple, type, zip)
+TYPES: dict[str, type] = {kind.__name__: kind for kind in (*_TYPES, *_MORE_TYPES)}
+
+_ERRORS = (ArithmeticError, AssertionError, AttributeError, Exception, IndexError, KeyError, LookupError, NameError)
+_MORE_ERRORS = (OverflowError, RuntimeError, StopIteration, TypeError, UnicodeError, ValueError, ZeroDivisionError)
+EXCEPTIONS: dict[str, type[Exception]] = {kind.__name__: kind for kind in (*_ERRORS, *_MORE_ERRORS)}
+
+_FUNCTIONS = (abs, all, any, bin, chr, divmod, format, hex, isinstance, issubclass, iter, len, max, min, next, oct)
+_MORE_FUNCTIONS = (ord, pow, repr, round, sorted, sum)
+FUNCTIONS: dict[str, Callable[..., Any]] = {function.__name__: function for function in (*_FUNCTIONS, *_MORE_FUNCTIONS)}
+
+_MATH = "ceil floor sqrt gcd lcm isqrt log log2 log10 pi e inf prod trunc fabs hypot pow"
+_STRING = "ascii_letters ascii_lowercase ascii_uppercase digits hexdigits octdigits punctuation whitespace"
 MODULES: dict[str, dict[str, Any]] = {
-    "math": {
-        name: getattr(math, name)
-        for name in "ceil floor sqrt gcd lcm isqrt log log2 log10 pi e inf prod trunc fabs hypot pow".split()
-    },
-    "string": {
-        name: getattr(string, name)
-        for name in "ascii_letters ascii_lowercase ascii_uppercase digits hexdigits octdigits punctuation whitespace".split()
-    },
+    "math": {name: getattr(math, name) for name in _MATH.split()},
+    "string": {name: getattr(string, name) for name in _STRING.split()},
     "collections": {kind.__name__: kind for kind in (Counter, OrderedDict, defaultdict, deque)},
 }
 """What may be imported: these members, and no module as such."""
@@ -232,7 +225,8 @@ def formatted(value: Any, conversion: int, spec: str) -> str:
     check_text(value)
     if _WIDE_FORMAT.search(spec):
         raise NoRule("a format that is too wide")
-    made: Any = {ord("r"): repr, ord("s"): str, ord("a"): ascii}.get(conversion, lambda whole: whole)(value)
+    conversions: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
+    made = conversions[conversion](value) if conversion in conversions else value
     text: str = perform(format, made, spec)
     return text
 

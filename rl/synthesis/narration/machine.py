@@ -7,6 +7,7 @@ A walk that arrives anywhere else is worth nothing, and none of it is used.
 import ast
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,8 +202,10 @@ class _Machine(Expressions):
 
     def _test(self, keyword: str, test: ast.expr, frame: Frame, otherwise: bool = False) -> bool:
         source, values = self._writer.expression(test, frame)
-        truth = bool(self.evaluate(test, frame))
-        self._tell(Tested(keyword, source, values, truth, otherwise))
+        value = self.evaluate(test, frame)
+        truth = bool(value)
+        verdict = str(truth) if isinstance(value, bool) else ("falsy", "truthy")[truth]
+        self._tell(Tested(keyword, source, values, verdict, otherwise))
         return truth
 
     def _for(self, statement: ast.For, frame: Frame) -> None:
@@ -210,20 +213,13 @@ class _Machine(Expressions):
         box = self.evaluate(statement.iter, frame)
         self._tell(LoopBegan(source, shown(box) if not isinstance(statement.iter, ast.Constant) else None))
         rounds = 0
-
-        def next_round() -> None:
-            binding = self._writer.bindings(statement.target, frame)
-            self._tell(RoundBegan(rounds, binding))
-            self._block(statement.body, frame)
-
         try:
             for item in self.iterated(box):
                 self.bind(statement.target, item, frame)
                 rounds += 1
-                try:
-                    next_round()
-                except _Continue:
-                    continue
+                self._tell(RoundBegan(rounds, self._writer.bindings(statement.target, frame)))
+                with suppress(_Continue):
+                    self._block(statement.body, frame)
         except _Break:
             self._tell(LoopEnded(rounds, by_break=True))
             return
@@ -237,10 +233,8 @@ class _Machine(Expressions):
             while self._test("while", statement.test, frame):
                 rounds += 1
                 self._tell(RoundBegan(rounds, ""))
-                try:
+                with suppress(_Continue):
                     self._block(statement.body, frame)
-                except _Continue:
-                    continue
         except _Break:
             self._tell(LoopEnded(rounds, by_break=True))
             return

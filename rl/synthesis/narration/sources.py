@@ -7,10 +7,11 @@ from typing import Any
 
 from rl.anchors.names import affected_by
 from rl.anchors.placement import RETURN_LABEL
+from rl.answers import UnreadableAnswer, literal
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
 from rl.synthesis.narration.library import Builtin, Method, Module
-from rl.synthesis.narration.values import insertable, shown
+from rl.synthesis.narration.values import abbreviated, insertable, shown
 
 _LONGEST = 160
 """Characters of an expression with values for names; beyond, only its source is told."""
@@ -40,8 +41,8 @@ class Writer:
         if isinstance(node, ast.expr | ast.stmt) and node.lineno == node.end_lineno:
             line = self._lines[node.lineno - 1]
             if line.isascii():
-                return line[node.col_offset : node.end_col_offset]
-        return ast.unparse(node)
+                return abbreviated(line[node.col_offset : node.end_col_offset], _LONGEST)
+        return abbreviated(ast.unparse(node), _LONGEST)
 
     def expression(self, node: ast.expr, frame: Frame) -> tuple[str, str | None]:
         """An expression as written, and with values for names where that says more."""
@@ -51,7 +52,11 @@ class Writer:
     def _is_return(self, statement: ast.stmt, name: str) -> bool:
         """Whether the statement is what instrumentation made of `return EXPRESSION`."""
         following = self._lines[statement.end_lineno or 0 :]
-        return name.startswith(RETURN_LABEL) and bool(following) and following[0].strip() == f"print(f'{RETURN_LABEL}: {{{name}}}')"
+        return (
+            name.startswith(RETURN_LABEL)
+            and bool(following)
+            and following[0].strip() == f"print(f'{RETURN_LABEL}: {{{name}}}')"
+        )
 
     def arguments(self, frame: Frame) -> str:
         """`a = 1, b = [2]` for all names of a frame."""
@@ -77,15 +82,27 @@ class Writer:
         after = tuple((name, value) for name, value in pairs if value is not None)
         match told.statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if after:
-                source = self.source(value)
+                source = after[0][1] if _is_literal(value) else self.source(value)
                 if self._is_return(told.statement, name):
                     return Returned(source, told.values, after[0][1])
-                return Assigned(name, source, told.values, after[0][1]) if len(after) == 1 else Changed(told.source, None, after)
+                return (
+                    Assigned(name, source, told.values, after[0][1])
+                    if len(after) == 1
+                    else Changed(told.source, None, after)
+                )
             case ast.AugAssign(target=ast.Name(id=name)) if after and told.values is not None:
                 return Assigned(name, told.source, told.values, after[0][1])
         if not after:
             return None
         return Changed(told.source, told.held[0] if len(told.names) == 1 else None, after)
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        literal(ast.unparse(node))
+    except UnreadableAnswer:
+        return False
+    return True
 
 
 def _pairs(items: Any) -> Iterator[str]:
@@ -119,9 +136,7 @@ class _Substitution(ast.NodeTransformer):
 
     def __init__(self, node: ast.expr, frame: Frame) -> None:
         self._frame = frame
-        self._own = {
-            part.id for part in ast.walk(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)
-        }
+        self._own = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         return node

@@ -17,7 +17,7 @@ from rl.synthesis.narration.events import (
     Tested,
 )
 
-_LOWEST = 1400
+_MOST_CHARACTERS = 1400
 """Characters of the reasoning for one anchor; with more, fewer rounds of its loops are told."""
 
 _KEPT_ROUNDS = ((6, 2), (3, 1), (1, 1), (0, 0))
@@ -26,9 +26,9 @@ _KEPT_ROUNDS = ((6, 2), (3, 1), (1, 1), (0, 0))
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A loop, as far as it was told: its beginning or its end may lie beyond an anchor."""
+    """A loop; its end may lie beyond an anchor."""
 
-    began: LoopBegan | None
+    began: LoopBegan
     rounds: tuple[tuple[RoundBegan, tuple["_Node", ...]], ...]
     closing: tuple["_Node", ...]
     """What happened after the last round: the test that ends a `while`."""
@@ -40,13 +40,19 @@ _Node = Event | _Loop
 
 def told(events: Sequence[Event], rng: random.Random) -> str:
     """What happened, in one line. The same seed gives the same words."""
-    nodes, _ = _nested(events, 0)
+    nodes: list[_Node] = []
+    index = 0
+    while index < len(events):  # an end whose beginning lies before the last anchor stands alone
+        inside, index = _nested(events, index)
+        nodes.extend(inside)
+        nodes.extend(events[index : index + 1])
+        index += 1
     state = rng.getstate()
     text = ""
     for kept in _KEPT_ROUNDS:
         rng.setstate(state)
         text = "; ".join(_sentences(nodes, rng, kept))
-        if len(text) <= _LOWEST:
+        if len(text) <= _MOST_CHARACTERS:
             break
     return text
 
@@ -84,15 +90,16 @@ def _sentences(nodes: Sequence[_Node], rng: random.Random, kept: tuple[int, int]
     for node in nodes:
         if isinstance(node, _Loop):
             yield from _loop_sentences(node, rng, kept)
-        elif not isinstance(node, RoundBegan | LoopBegan | LoopEnded):
-            yield sentence(node, rng)
         elif isinstance(node, RoundBegan):
             yield _round_name(node)
+        elif isinstance(node, LoopEnded):
+            yield _loop_end(node, rng)
+        else:
+            yield sentence(node, rng)
 
 
 def _loop_sentences(loop: _Loop, rng: random.Random, kept: tuple[int, int]) -> Iterator[str]:
-    if loop.began is not None:
-        yield _loop_head(loop.began, rng)
+    yield _loop_head(loop.began, rng)
     first, last = kept
     left_out = len(loop.rounds) - first - last
     for place, (number, nodes) in enumerate(loop.rounds):
@@ -141,11 +148,11 @@ def _brief(node: Event) -> str:
     match node:
         case Assigned(name=name, source=source, values=values, result=result):
             made = values or source
-            return f"{name} = {result}" if made == result else f"{name} = {_without(source, name, values)} = {result}"
+            return f"{name} = {result}" if made == result else f"{name} = {made} = {result}"
         case Changed(source=source, after=after):
             return f"{source} gives {_listed(after)}"
-        case Tested(source=source, values=values, truth=truth):
-            return f"{values or source} is {truth}"
+        case Tested(source=source, values=values, verdict=verdict):
+            return f"{values or source} is {verdict}"
         case Called(function=function, arguments=arguments):
             return f"call {function} with {arguments}" if arguments else f"call {function}"
         case Returned(source=source, values=values, result=result):
@@ -153,10 +160,6 @@ def _brief(node: Event) -> str:
         case Caught(exception=exception):
             return f"{exception} is caught"
     return ""
-
-
-def _without(source: str, name: str, values: str | None) -> str:
-    return values if values is not None else source
 
 
 def _result(source: str, values: str | None, result: str) -> str:
@@ -217,18 +220,19 @@ def _changed(source: str, before: str | None, after: Sequence[tuple[str, str]], 
 
 
 def _tested(event: Tested, rng: random.Random) -> str:
-    checked = event.source if event.values is None else f"{event.source} is {event.values},"
-    if event.truth:
-        forms = ("the test {} which holds", "{} true, so this branch runs", "check {} it is True")
+    if event.keyword == "while":
+        return _brief(event)
+    plain = event.values is None
+    shown = event.source if plain else f"{event.source}, here {event.values},"
+    check = "check {0}: it is {1}" if plain else "check {0} it is {1}"
+    forms: tuple[str, ...]
+    if event.holds:
+        forms = ("{0} is {1}, so this branch runs", "the test {0} is {1} and its branch runs", check)
     elif event.otherwise:
-        forms = ("the test {} which does not hold, so the else part runs", "{} false, so go to the else part")
+        forms = ("{0} is {1}, so the else part runs", "the test {0} is {1}, go to the else part")
     else:
-        forms = ("the test {} which does not hold", "{} false, so this branch is skipped", "check {} it is False")
-    if event.values is None:
-        forms = tuple(form.replace(" which holds", " holds").replace("which does", "does") for form in forms)
-        forms = tuple(form.replace("{} true", "{} is true").replace("{} false", "{} is false") for form in forms)
-        forms = tuple(form.replace("check {} it is", "check: {} is") for form in forms)
-    return rng.choice(forms).format(checked)
+        forms = ("{0} is {1}, so this branch is skipped", "the test {0} is {1}, nothing to do", check)
+    return rng.choice(forms).format(shown, event.verdict)
 
 
 def _returned(source: str, values: str | None, result: str, rng: random.Random) -> str:
