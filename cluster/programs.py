@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import BadInput
-from cluster.data.making import same_value_text
 from cluster.runs import write_jsonl
 from cluster.user_rows import LONGEST, read_rows, read_text, text
 from reward.sandbox import Execution, Level, Limits, Program, Sandbox, SandboxUnavailable
 from reward.scoring import score_group
 from reward.tracing import trace
 from rl.anchors import ProgramError, instrument
+from rl.answers import same_value_text
 from rl.problems import Problem, Task
 from rl.verdicts import Verdict
 

@@ -29,7 +29,7 @@ from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
 from rl.benchmarks.accuracy import guess_accuracy
-from rl.prompts import prompt
+from rl.prompts import chain_ids, prompt, prompt_ids
 from rl.tokens import load_tokenizer
 
 disable_progress_bar()
@@ -135,9 +135,9 @@ def _examples(job: Job, split: str) -> list[Example]:
     tokenizer = load_tokenizer(job.run.model("base"))
     examples = []
     for problem in read_split(job.run.split(split)):
-        prompt_ids = [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
-        response_ids = [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]
-        examples.append(Example(prompt_ids, response_ids, [0.0] * len(response_ids), [0.0] * len(response_ids)))
+        response_ids = chain_ids(problem, tokenizer)
+        nothing = [0.0] * len(response_ids)
+        examples.append(Example(prompt_ids(problem, tokenizer), response_ids, nothing, [*nothing]))
     return examples
 
 

@@ -80,6 +80,14 @@ def source(node: ast.expr) -> str:
         raise UnreadableAnswer(f"cannot be written: {error}") from None
 
 
+def same_value_text(recorded: str, output: str) -> bool:
+    """Whether a recorded output, in whatever spacing, quotes and order of a set, is the value that `output` shows."""
+    try:
+        return same(literal(recorded), literal(output))
+    except UnreadableAnswer:
+        return recorded.strip() == output
+
+
 def same(left: object, right: object) -> bool:
     """Equality with exact types all the way down: `True` is not `1`, `1` is not `1.0`.
 

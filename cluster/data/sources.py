@@ -10,7 +10,7 @@ from cluster.data.splits import SPLITS
 from cluster.user_rows import read_rows, text
 from rl.seeds import derived_seed
 from rl.synthesis.candidates import Candidate
-from rl.synthesis.generator import Grammar, generate
+from rl.synthesis.generator import GENERATOR, Grammar, generate
 from rl.synthesis.grid import cells, inputs, mutate, write_program
 
 
@@ -39,7 +39,7 @@ class Generated:
         found = []
         for index in range(begin, end):
             code, call = generate(derived_seed(self.seed, self.split), index, self.grammar)
-            found.append(Candidate(f"{self.split}-{index}", code, call, None, "generator"))
+            found.append(Candidate(f"{self.split}-{index}", code, call, None, GENERATOR))
         return found
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.answers import UnreadableAnswer, literal, literal_call, same
+from rl.answers import UnreadableAnswer, literal, literal_call, same, same_value_text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -116,3 +116,19 @@ def test_tricks_are_not_inputs(text):
         return
     assert text == "f(1) # f("
     assert call == "f(1)"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "output", "same"),
+    [
+        (' [1,"a"]\n', "[1, 'a']", True),
+        ("{2, 1}", "{1, 2}", True),
+        ("True", "1", False),
+        ("1.0", "1", False),
+        ("nan", "nan", True),
+        ("[[", "[1]", False),
+        ("-" * 5000 + "1", "-1", False),
+    ],
+)
+def test_a_recorded_output_is_compared_as_a_value(recorded, output, same):
+    assert same_value_text(recorded, output) is same
