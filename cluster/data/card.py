@@ -12,6 +12,7 @@ from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem
 from rl.prompts import chain_ids, prompt, prompt_ids
+from rl.synthesis.grid import cells
 from rl.tokens import load_tokenizer
 
 _PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
@@ -111,11 +112,14 @@ def _sources(splits: dict[str, list[Problem]]) -> str:
 
 
 def _cells(splits: dict[str, list[Problem]]) -> str:
-    """Problems by type and difficulty; single methods are too many for a page and stand in each row's `tags`."""
-    cells = [
-        problem.tags["cell"].split("/") for problems in splits.values() for problem in problems if "cell" in problem.tags
-    ]
-    levels = sorted({cell[-1] for cell in cells})
-    counts = Counter((cell[0], cell[-1]) for cell in cells)
-    rows = [[kind, *(counts[kind, level] for level in levels)] for kind in sorted({cell[0] for cell in cells})]
-    return _table(["type", *levels], rows)
+    """Problems by type and configuration, and how evenly the cells are filled; each row's `tags` name its cell."""
+    named = [problem.tags["cell"] for problems in splits.values() for problem in problems if "cell" in problem.tags]
+    counts = Counter((name.partition(" ")[0], name.rpartition("/")[2]) for name in named)
+    units, levels = sorted({unit for unit, _ in counts}), sorted({level for _, level in counts})
+    rows = [[unit, *(counts[unit, level] for level in levels)] for unit in units]
+    shares = Counter(named).values()
+    told = (
+        f"{len(shares)} of {len(cells())} cells hold a problem; the fullest holds {max(shares)}, "
+        f"the median {median(shares):g}."
+    )
+    return _table(["type", *(f"configuration {level}" for level in levels)], rows) + f"\n\n{told}"
