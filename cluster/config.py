@@ -45,26 +45,69 @@ class GridSettings(Settings):
     """Further calls of each program, with mutated inputs (the successor's pipeline has one)."""
 
 
+class DatasetSettings(Settings):
+    """A dataset of programs that `datasets.load_dataset` reads."""
+
+    path: str
+    """A folder, a Parquet, JSONL or CSV file, or a name on the hub."""
+    split: str = "train"
+    fields: dict[str, str] = {}
+    """For a field of ours (`code`, `input`, `output`, `call`, `entry`, `id`, ..) its column, where that has another name."""
+
+
 class SplitSettings(Settings):
-    """Where the problems of one split come from: a built-in generator, or a file of programs."""
+    """Where the problems of one split come from: a built-in generator, or programs that are there already."""
 
     problems: int = Field(ge=1)
-    """How many; from a file at most so many."""
+    """How many; from a file or a dataset at most so many."""
     chains: bool = False
     """Whether each problem comes with a reasoning chain."""
     grammar: GrammarSettings = GrammarSettings()
-    """The small language of the demo, unless one of the two below takes its place."""
+    """The small language of the demo, unless one of the three below takes its place."""
     grid: GridSettings | None = None
     file: Path | None = None
-    """JSONL with `code`, `input`, `output` and perhaps `id` (as CRUXEval's)."""
+    """JSONL, perhaps gzipped, of a shape that `cluster.data.existing` knows (CRUXEval's, HumanEval's, MBPP's)."""
+    dataset: DatasetSettings | None = None
+    mutations: int = Field(0, ge=0)
+    """Further calls of each program of a file or a dataset, with mutated inputs."""
     task: Task = Task.OUTPUT
     value_characters: int = Field(2000, ge=1)
     """Longest text of a state or an output."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "SplitSettings":
-        if self.grid is not None and self.file is not None:
-            raise ValueError("grid and file are both given: a split has one source")
+        given = [name for name in ("grid", "file", "dataset") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both given: a split has one source")
+        if self.mutations and not {"file", "dataset"} & set(given):
+            raise ValueError("mutations is for a file or a dataset; the grid has grid.mutations, the grammar none")
+        return self
+
+
+class DifficultySettings(Settings):
+    """Which problems are kept, by how often a given model solves them."""
+
+    model: Path
+    """Its folder, in Hugging Face's format; served as `rollout` says."""
+    samples: int = Field(10, ge=1)
+    at_least: int = Field(0, ge=0)
+    """Right responses that a problem must have."""
+    at_most: int = 3
+    """Right responses that it may have."""
+    temperature: float = Field(1.0, gt=0)
+    max_tokens: int = Field(256, ge=1)
+    """Length of a response; a problem whose prompt leaves less room in `rollout.max_length` is set aside."""
+    in_flight: int = Field(64, ge=1)
+    """Problems asked at a time."""
+    splits: list[Literal["heldout", "validation", "sft", "rl"]] = ["rl"]
+    """Whose problems are measured."""
+
+    @model_validator(mode="after")
+    def _is_a_band(self) -> "DifficultySettings":
+        if not self.at_least <= self.at_most <= self.samples:
+            raise ValueError(
+                f"at_least ({self.at_least}) and at_most ({self.at_most}) must be a range up to samples ({self.samples})"
+            )
         return self
 
 
@@ -77,6 +120,9 @@ class FilterSettings(Settings):
     """Words of those n-grams."""
     alike: float | None = Field(None, gt=0, le=1)
     """Share of its token 5-grams that a problem may not have in common with another; None allows any."""
+    structure: bool = False
+    """Whether programs must keep the structural rules of `rl.synthesis.structure`."""
+    difficulty: DifficultySettings | None = None
 
 
 class DataSettings(Settings):
@@ -143,6 +189,12 @@ class RunSettings(Settings):
             raise ValueError(
                 f"rl.max_tokens ({self.rl.max_tokens}) leaves no room for a prompt in rollout.max_length "
                 f"({self.rollout.max_length})"
+            )
+        difficulty = self.data.filters.difficulty
+        if difficulty is not None and difficulty.max_tokens >= self.rollout.max_length:
+            raise ValueError(
+                f"data.filters.difficulty.max_tokens ({difficulty.max_tokens}) leaves no room for a prompt in "
+                f"rollout.max_length ({self.rollout.max_length})"
             )
         if self.rollout.max_length > self.model.max_length:
             raise ValueError(

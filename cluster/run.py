@@ -16,7 +16,8 @@ from transformers.utils.logging import disable_progress_bar
 import learner.launch
 import learner.policy
 import learner.supervised
-from cluster.config import RunSettings
+from cluster.config import BadInput, RunSettings
+from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
 from cluster.data.sources import Source, open_sources
 from cluster.data.splits import SPLITS, read_split
@@ -88,8 +89,9 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
     settings = job.settings
     # Read before anything starts, so that a wrong file is told at once.
     sources = {} if "data" in job.run.finished_stages() else open_sources(settings.data, settings.seed)
+    difficulty = _difficulty(job) if sources else None
     plan: list[tuple[str, Callable[[], None]]] = [
-        ("data", lambda: _data(job, sources)),
+        ("data", lambda: _data(job, sources, difficulty)),
         ("base", lambda: _base_model(job)),
         ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
         ("sft_evaluation", lambda: _evaluate(job, "sft")),
@@ -118,10 +120,23 @@ def _control(job: Job, control: str, weights: Path) -> None:
         _supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
 
 
-def _data(job: Job, sources: dict[str, Source]) -> None:
+def _difficulty(job: Job) -> Difficulty | None:
+    """What measures problems, if that is asked for. Raises BadInput where there is no model to measure them by."""
+    wanted, settings = job.settings.data.filters.difficulty, job.settings
+    if wanted is None:
+        return None
+    if not (wanted.model / "config.json").is_file():
+        raise BadInput(f"data.filters.difficulty.model: {wanted.model} is no model's folder (config.json is missing)")
+    # Ray's workers have working directories of their own.
+    wanted = wanted.model_copy(update={"model": wanted.model.resolve()})
+    pools = partial(job.pools.of_model, wanted.model)
+    return Difficulty(wanted, PoolMeasure(wanted, pools, settings.rollout.max_length, settings.seed))
+
+
+def _data(job: Job, sources: dict[str, Source], difficulty: Difficulty | None) -> None:
     splits = [getattr(job.settings.data, name) for name in SPLITS]
     with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
-        build(job.settings, sources, job.run, advance)
+        build(job.settings, sources, job.run, advance, difficulty)
 
 
 def _base_model(job: Job) -> None:

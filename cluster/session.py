@@ -50,9 +50,12 @@ def ray_session(settings: RunSettings) -> Iterator[None]:
         ray.shutdown()
 
 
-def application_names(settings: RunSettings) -> tuple[str, str]:
-    """Serve applications of a run's rollout and reward pools; they bear its name, since a cluster may hold several runs."""
-    return f"{settings.name}-rollout", f"{settings.name}-reward"
+def application_names(settings: RunSettings) -> tuple[str, str, str]:
+    """Serve applications of a run's rollout and reward pools, and of the rollout pool of the model that measures difficulty.
+
+    They bear its name, since a cluster may hold several runs.
+    """
+    return f"{settings.name}-rollout", f"{settings.name}-reward", f"{settings.name}-difficulty"
 
 
 def beside_the_driver() -> NodeAffinitySchedulingStrategy:
@@ -86,9 +89,31 @@ class Pools:
                 raise PoolNotStarted(f"a pool did not become healthy: {error}") from error
         return self._handles
 
+    @contextmanager
+    def of_model(self, model: Path) -> Iterator[tuple[DeploymentHandle[Any], DeploymentHandle[Any]]]:
+        """A rollout pool of another model and a reward pool, for the length of the block; to be used before `start`.
+
+        Raises:
+            PoolNotStarted: one did not become healthy.
+        """
+        settings, environment = self._settings, worker_environment()
+        _, reward_name, name = application_names(settings)
+        try:
+            try:
+                reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
+                # No weights are published here: its own are the ones it is asked with.
+                weights = str(self._weights_folder / "difficulty")
+                asked = rollout.deployment.deploy(name, str(model), weights, settings.rollout, settings.seed, environment)
+            except RuntimeError as error:
+                raise PoolNotStarted(f"a pool of {model} did not become healthy: {error}") from error
+            yield asked, reward_pool
+        finally:
+            for left in {name, reward_name} & set(serve.status().applications):
+                serve.delete(left)
+
     def _deploy(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         settings, environment = self._settings, worker_environment()
-        rollout_name, reward_name = application_names(settings)
+        rollout_name, reward_name, _ = application_names(settings)
         reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
         base, weights = str(self._base_model), str(self._weights_folder)
         return (

@@ -1,6 +1,8 @@
 """Files of programs that a user gives: read line by line, and refused with the line that is wrong."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,25 +27,50 @@ def read_text(path: Path) -> str:
         raise BadInput(f"{path}: {error}") from None
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, perhaps gzipped, that are not blank, with their numbers.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    try:
+        packed = path.read_bytes()
+        data = gzip.decompress(packed) if path.suffix == ".gz" else packed
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def as_object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """A line as the JSON object it must be.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}:{number}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}:{number}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise BadInput(f"{path}:{number}: must be a JSON object")
+    return row
+
+
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers.
+    """The objects of a JSONL file, perhaps gzipped, with their line numbers.
 
     Raises:
         BadInput: the file cannot be read, or a line is not a JSON object.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"{path}:{number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise BadInput(f"{path}:{number}: must be a JSON object")
-        yield number, row
+    for number, line in read_lines(path):
+        yield number, as_object(path, number, line)
 
 
-def text(path: Path, number: int, row: Mapping[str, Any], field: str) -> str:
+def text(path: Path | str, number: int, row: Mapping[str, Any], field: str) -> str:
     """A field that must be a string.
 
     Raises:

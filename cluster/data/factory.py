@@ -20,6 +20,7 @@ from ray.data import DataContext
 
 from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.data.card import write_card
+from cluster.data.difficulty import Difficulty
 from cluster.data.making import make_problem
 from cluster.data.screening import Screen
 from cluster.data.sources import Source
@@ -57,8 +58,33 @@ class Split:
         return dict(Counter(row["kind"] for row in self.rejected))
 
 
-def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, advance: Advance) -> None:
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """What every split is filled with."""
+
+    settings: RunSettings
+    screen: Screen
+    difficulty: Difficulty | None
+    parts: Path
+    """Folder of what is kept of each wave until all splits are there."""
+    advance: Advance
+
+
+def build(
+    settings: RunSettings,
+    sources: dict[str, Source],
+    run: RunFolder,
+    advance: Advance,
+    difficulty: Difficulty | None = None,
+) -> None:
     """Fill every split and leave it under the run's `data/`, with what was set aside, a count of why, and a card.
+
+    Args:
+        settings: the run's.
+        sources: each split's.
+        run: where it all goes.
+        advance: told of every problem that is kept.
+        difficulty: measures the problems of the splits it is for; what is not in its band is set aside.
 
     Raises:
         BadInput: a benchmark's file cannot be read, a split cannot be filled, or the sandbox is not to be had here.
@@ -68,15 +94,16 @@ def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, adv
         Sandbox(sandbox_limits(settings.reward), settings.reward.mode, settings.reward.packages).close()
     except SandboxUnavailable as error:
         raise BadInput(f"reward.mode: {error}") from None
-    screen = Screen(settings.data.filters)
     parts = run.path / "data" / "parts"
+    factory = Factory(settings, Screen(settings.data.filters), difficulty, parts, advance)
     splits = []
     for name in SPLITS:
         wanted: SplitSettings = getattr(settings.data, name)
         split = Split(name)
         for rows in _kept_parts(parts, name):
-            advance(_take(split, rows, screen))
-        _fill(split, wanted, sources[name], settings.reward, screen, parts, advance)
+            _know(rows, factory.screen, name)
+            advance(_take(split, rows))
+        _fill(split, wanted, sources[name], factory)
         _require_enough(split, wanted)
         write_split(run.split(name), split.problems)
         splits.append(split)
@@ -95,32 +122,26 @@ def _quiet() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def _fill(
-    split: Split,
-    wanted: SplitSettings,
-    source: Source,
-    reward: RewardSettings,
-    screen: Screen,
-    parts: Path,
-    advance: Advance,
-) -> None:
-    """Make and screen waves of candidates until there are enough problems, or no more to try."""
-    calls = 1 + (wanted.grid.mutations if wanted.grid is not None else 0)
+def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) -> None:
+    """Make, screen and measure waves of candidates until there are enough problems, or no more to try."""
+    difficulty = factory.difficulty if factory.difficulty and split.name in factory.difficulty.settings.splits else None
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
         share = len(split.problems) / split.tried if split.problems else 1.0
         end = min(split.tried + min(max(ceil(1.1 * missing / share), _CHUNK), _WAVE), most)
-        rows = []
-        for candidate, outcome in _made(source, split.tried, end, wanted, reward):
-            rows.append(_screened(candidate, outcome, screen, split.name, calls))
-            if "problem" in rows[-1]:
-                screen.take(from_row(rows[-1]["problem"]), split.name)
-                missing -= 1
-            if not missing:
+        rows: list[dict[str, Any]] = []
+        found = 0
+        for candidate, outcome in _made(source, split.tried, end, wanted, factory.settings):
+            rows.append(_screened(candidate, outcome, factory.screen, split.name, source.calls))
+            _know(rows[-1:], factory.screen, split.name)
+            found += "problem" in rows[-1]
+            if found == missing and difficulty is None:
                 break
-        write_jsonl(parts / f"{split.name}-{split.tried:08d}.jsonl", rows)
-        advance(_take(split, rows, None))
+        if difficulty is not None:
+            rows = _measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl", missing)
+        write_jsonl(factory.parts / f"{split.name}-{split.tried:08d}.jsonl", rows)
+        factory.advance(_take(split, rows))
 
 
 def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen, split: str, calls: int) -> dict[str, Any]:
@@ -130,20 +151,53 @@ def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen,
             raise outcome
         screen.check(outcome, split, calls)
     except Rejected as reason:
-        aside = {**asdict(candidate), "output": candidate.output or "", "reason": str(reason), "kind": reason.reason}
-        return {"rejected": aside}
+        return {"rejected": _aside(candidate, reason)}
     return {"problem": as_row(outcome)}
 
 
-def _take(split: Split, rows: list[dict[str, Any]], screen: Screen | None) -> int:
-    """Put a wave's rows into the split, and into the screen if they come from disk; returns the problems among them."""
+def _aside(candidate: Candidate, reason: Rejected) -> dict[str, str]:
+    told = {key: value or "" for key, value in asdict(candidate).items() if key != "fault"}
+    return {**told, "reason": str(reason), "kind": reason.reason}
+
+
+def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path, missing: int) -> list[dict[str, Any]]:
+    """A wave's rows after its problems were measured; those beyond what the split still needs are set aside as well.
+
+    What is set aside here was screened, and stays known to the screen: its row says as what.
+    """
+    outcomes = iter(difficulty.outcomes([from_row(row["problem"]) for row in rows if "problem" in row], known))
+    told: list[dict[str, Any]] = []
+    for row in rows:
+        if "problem" not in row:
+            told.append(row)
+            continue
+        problem, reason = next(outcomes)
+        if reason is None and not missing:
+            reason = Rejected("the split was full")
+        if reason is None:
+            told.append({"problem": as_row(problem)})
+            missing -= 1
+            continue
+        candidate = Candidate(problem.id, problem.code, problem.call, problem.output, problem.source)
+        aside = {**_aside(candidate, reason), "cell": problem.tags.get("cell", ""), "tags": problem.tags}
+        told.append({"rejected": aside, "screened": as_row(problem)})
+    return told
+
+
+def _know(rows: list[dict[str, Any]], screen: Screen, split: str) -> None:
+    """Tell the screen of what came through it."""
+    for row in rows:
+        passed = row.get("problem") or row.get("screened")
+        if passed:
+            screen.take(from_row(passed), split)
+
+
+def _take(split: Split, rows: list[dict[str, Any]]) -> int:
+    """Put a wave's rows into the split; returns the problems among them."""
     problems = [from_row(row["problem"]) for row in rows if "problem" in row]
     split.problems += problems
     split.rejected += [row["rejected"] for row in rows if "rejected" in row]
     split.tried += len(rows)
-    if screen is not None:
-        for problem in problems:
-            screen.take(problem, split.name)
     return len(problems)
 
 
@@ -156,22 +210,23 @@ def _kept_parts(parts: Path, name: str) -> Iterator[list[dict[str, Any]]]:
 def _require_enough(split: Split, wanted: SplitSettings) -> None:
     """Raises BadInput where a split holds less than it must."""
     told = json.dumps(split.reasons)
-    if wanted.file is None and len(split.problems) < wanted.problems:
+    listed = wanted.file or (wanted.dataset.path if wanted.dataset else None)
+    if listed is None and len(split.problems) < wanted.problems:
         raise BadInput(
             f"data.{split.name}.{'grammar' if wanted.grid is None else 'grid'}: gave only {len(split.problems)} of "
             f"{wanted.problems} different problems ({told}); widen it or ask for fewer"
         )
     if not split.problems:
-        raise BadInput(f"{wanted.file}: no row is a problem that can be used ({told})")
+        raise BadInput(f"{listed}: no row is a problem that can be used ({told})")
 
 
 def _made(
-    source: Source, begin: int, end: int, wanted: SplitSettings, reward: RewardSettings
+    source: Source, begin: int, end: int, wanted: SplitSettings, settings: RunSettings
 ) -> Iterator[tuple[Candidate, Problem | Rejected]]:
     """Each candidate of a wave with what became of it, in order."""
     chunks = [{"begin": start, "end": min(start + _CHUNK, end)} for start in range(begin, end, _CHUNK)]
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
-        partial(_make_chunk, source=source, wanted=wanted, reward=reward)
+        partial(_make_chunk, source=source, wanted=wanted, structure=settings.data.filters.structure, reward=settings.reward)
     )
     for row in made.iter_rows():
         for candidate, problem, aside in json.loads(row["made"]):
@@ -179,13 +234,15 @@ def _made(
             yield Candidate(**candidate), outcome
 
 
-def _make_chunk(chunk: dict[str, Any], *, source: Source, wanted: SplitSettings, reward: RewardSettings) -> dict[str, Any]:
+def _make_chunk(
+    chunk: dict[str, Any], *, source: Source, wanted: SplitSettings, structure: bool, reward: RewardSettings
+) -> dict[str, Any]:
     """A task: candidates made one after the other, in this process's sandbox."""
     sandbox = _sandbox(reward.model_dump_json())
     made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
     for candidate in source.candidates(chunk["begin"], chunk["end"]):
         try:
-            made.append((asdict(candidate), as_row(make_problem(candidate, wanted, sandbox)), None))
+            made.append((asdict(candidate), as_row(make_problem(candidate, wanted, structure, sandbox)), None))
         except Rejected as reason:
             made.append((asdict(candidate), None, (reason.reason, str(reason))))
     return {"made": json.dumps(made)}

@@ -10,23 +10,32 @@ from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 from rl.synthesis.chains import chain_of
 from rl.synthesis.narration import located, visits_of
+from rl.synthesis.structure import broken_rules
 from rl.verdicts import Verdict
 
 MAX_STATES = 10
 """Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
 
 
-def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner) -> Problem:
+def make_problem(candidate: Candidate, split: SplitSettings, structure: bool, sandbox: Runner) -> Problem:
     """Execute a candidate, as it is and with its anchors, and make it a problem.
 
+    Args:
+        structure: whether it must keep the structural rules.
+
     Raises:
-        Rejected: it does not run to a value, its anchors change it or its two runs differ, its trace is too long, a value
-            is too large, or its source is wrong about its output.
+        Rejected: its row is bad, it breaks a structural rule, it does not run to a value, its anchors change it or its two
+            runs differ, its trace is too long, a value is too large, or its source is wrong about its output.
     """
+    if candidate.fault:
+        raise Rejected("bad row", candidate.fault)
     try:
         instrumented = instrument(candidate.code, candidate.call)
     except ProgramError as error:
         raise Rejected("not a program", str(error)) from None
+    broken = broken_rules(candidate.code) if structure else []
+    if broken:
+        raise Rejected("structure", broken[0])
     traced = trace(sandbox, instrumented)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")

@@ -1,15 +1,16 @@
-"""Where programs come from: a built-in generator, or a file. Every source gives its programs by number."""
+"""Where programs come from: built-in generators, a file, a dataset. Every source gives its programs by number."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from cluster.config import BadInput, DataSettings, SplitSettings
+from cluster.config import DataSettings, SplitSettings
+from cluster.data.existing import read_dataset, read_programs
 from cluster.data.splits import SPLITS
-from cluster.user_rows import read_rows, text
 from rl.seeds import derived_seed
+from rl.synthesis.calls import mutated_calls
 from rl.synthesis.candidates import Candidate
 from rl.synthesis.generator import GENERATOR, Grammar, generate
 from rl.synthesis.grid import Cell, cells, inputs, mutate, write_program
@@ -21,6 +22,10 @@ class Source(Protocol):
     @property
     def size(self) -> int | None:
         """How many there are; None if there is no end."""
+
+    @property
+    def calls(self) -> int:
+        """Calls that one program has, at most."""
 
     def candidates(self, begin: int, end: int) -> list[Candidate]:
         """Those from number `begin` up to `end`."""
@@ -34,6 +39,7 @@ class Generated:
     seed: int
     grammar: Grammar
     size: None = None
+    calls: int = 1
 
     def candidates(self, begin: int, end: int) -> list[Candidate]:
         """Those from number `begin` up to `end`."""
@@ -82,9 +88,10 @@ def _round() -> tuple[Cell, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Programs of a file."""
+    """Programs of a file or a dataset."""
 
     rows: tuple[Candidate, ...]
+    calls: int
 
     @property
     def size(self) -> int:
@@ -100,7 +107,7 @@ def open_sources(settings: DataSettings, seed: int) -> dict[str, Source]:
     """The source of each split.
 
     Raises:
-        BadInput: a file cannot be read, or a row of it is no program with its input and output.
+        BadInput: a file or a dataset cannot be read, or holds nothing but bad rows.
     """
     return {
         name: _open(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed) for name in SPLITS
@@ -109,23 +116,22 @@ def open_sources(settings: DataSettings, seed: int) -> dict[str, Source]:
 
 def _open(name: str, split: SplitSettings, seed: int) -> Source:
     if split.file is not None:
-        return Listed(tuple(read_programs(split.file)))
+        return _listed(read_programs(split.file), split.mutations, derived_seed(seed, name))
+    if split.dataset is not None:
+        return _listed(read_dataset(split.dataset), split.mutations, derived_seed(seed, name))
     if split.grid is not None:
         return Gridded(name, seed, 1 + split.grid.mutations)
     return Generated(name, seed, Grammar(**split.grammar.model_dump()))
 
 
-def read_programs(path: Path) -> list[Candidate]:
-    """Rows of a CRUXEval-shaped JSONL file.
-
-    Raises:
-        BadInput: the file or a row is not that; the message names the row.
-    """
-    candidates: dict[str, Candidate] = {}
-    for number, row in read_rows(path):
-        code, arguments, output = (text(path, number, row, field) for field in ("code", "input", "output"))
-        name = str(row.get("id", f"{path.stem}-{number}"))
-        if name in candidates:
-            raise BadInput(f"{path}:{number}: id {name} is another row's already")
-        candidates[name] = Candidate(name, code, f"{row.get('entry', 'f')}({arguments})", output, path.stem)
-    return list(candidates.values())
+def _listed(rows: Sequence[Sequence[Candidate]], mutations: int, seed: int) -> Listed:
+    """Every row's calls, each followed by its mutations; what a row records of its output is not said of those."""
+    found: list[Candidate] = []
+    for candidate in (candidate for row in rows for candidate in row):
+        further = mutated_calls(candidate.call, Random(derived_seed(seed, candidate.id)), mutations)
+        found.append(candidate)
+        found += [
+            replace(candidate, id=f"{candidate.id}~{place}", call=call, output=None)
+            for place, call in enumerate(further, start=1)
+        ]
+    return Listed(tuple(found), max(map(len, rows)) * (1 + mutations))

@@ -15,6 +15,8 @@ class Candidate:
     source: str
     cell: str = ""
     """Its cell of the grid, where it was written for one."""
+    fault: str = ""
+    """Why it is none: its row in the source is bad, and how."""
 
 
 class Rejected(Exception):

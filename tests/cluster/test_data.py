@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import ray
@@ -14,15 +13,13 @@ from cluster.config import BadInput, RunSettings
 from cluster.data import factory
 from cluster.data.factory import build
 from cluster.data.screening import benchmark_texts, program_fingerprint
-from cluster.data.sources import Gridded, open_sources, read_programs
+from cluster.data.sources import Gridded, open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, read_jsonl
 from cluster.session import worker_environment
 from rl.problems import Task
 from rl.responses import parse
 from rl.synthesis.grid import cells
-
-CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
 
 SMALL = {"problems": 12, "chains": True, "grammar": {"statements": [1, 1], "largest": 9, "list_length": [2, 2]}}
 """A grammar so small that programs come up again and again."""
@@ -299,41 +296,3 @@ def test_a_grammar_too_small_for_its_split_is_named(tmp_path):
     message = refusal(lambda: built(tmp_path / "run", settings(heldout={"problems": 15, "grammar": tiny})))
     assert message.startswith("data.heldout.grammar: gave only ")
     assert "program already in a split" in message
-
-
-BAD_LINES = {
-    "[1, 2]": "must be a JSON object",
-    '"code"': "must be a JSON object",
-    "null": "must be a JSON object",
-    '{"code": "a", "input": "b"': "not JSON: ",
-    '{"code": "a", "input": "b"}': "output must be a string",
-    '{"code": "a", "input": 1, "output": "c"}': "input must be a string",
-    '{"code": null, "input": "b", "output": "c"}': "code must be a string",
-    "[" * 100_000: "not JSON: ",
-    '{"code": ' + "9" * 5000 + "}": "not JSON: ",
-    '{"id": "x", "code": "a", "input": "b", "output": "c"}': "id x is another row's already",
-}
-
-
-@pytest.mark.parametrize("line", BAD_LINES)
-def test_a_bad_row_is_named_with_its_line(tmp_path, line):
-    path = tmp_path / "mine.jsonl"
-    good = json.dumps({"id": "x", "code": "def f(): return '\u2028'", "input": "", "output": "1"}, ensure_ascii=False)
-    path.write_text(f"{good}\n\n{line}\n", encoding="utf-8")
-    assert refusal(lambda: read_programs(path)).startswith(f"{path}:3: {BAD_LINES[line]}")
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    assert refusal(lambda: read_programs(tmp_path / "no")) == f"{tmp_path / 'no'}: No such file or directory"
-    (tmp_path / "latin").write_bytes(b"\xe9")
-    assert refusal(lambda: read_programs(tmp_path / "latin")).startswith(f"{tmp_path / 'latin'}: 'utf-8' codec")
-
-
-def test_cruxeval_is_such_a_file():
-    candidates = read_programs(CRUXEVAL)
-    assert len(candidates) == 800
-    assert (candidates[1].id, candidates[1].call, candidates[1].source) == (
-        "sample_1",
-        "f((1, ), (1, ), (1, 2))",
-        "cruxeval",
-    )

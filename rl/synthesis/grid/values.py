@@ -25,9 +25,17 @@ class Parameter:
 
 def literal(value: object) -> str:
     """The value as source; sets in ascending order, so that the text does not hang on their order of iteration."""
-    if isinstance(value, set) and value:
-        return "{" + ", ".join(map(literal, sorted(value))) + "}"
-    return repr(value)
+    match value:
+        case set() if value:
+            return "{" + ", ".join(map(literal, sorted(value))) + "}"
+        case list():
+            return "[" + ", ".join(map(literal, value)) + "]"
+        case tuple():
+            return "(" + ", ".join(map(literal, value)) + (",)" if len(value) == 1 else ")")
+        case dict():
+            return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
+        case _:
+            return repr(value)
 
 
 def _fitting(parameters: tuple[Parameter, ...], rng: Random) -> tuple[Any, ...]:
