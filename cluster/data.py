@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def build(settings: RunSettings, run: RunFolder, advance: Advance) -> None:
                 )
             if not problems:
                 raise BadInput(f"{split.file}: no row is a problem that can be used ({json.dumps(reasons)})")
-            write_split(run.split(name), problems)
+            write_split(run.split(name), [replace(problem, decoupled=settings.data.decoupled) for problem in problems])
             funnel[name] = {"kept": len(problems), **reasons}
     write_jsonl(run.path / "data" / "rejected.jsonl", rejected)
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))

@@ -8,7 +8,7 @@ version is at least `s - max_staleness`, so with 0 every batch is sampled by the
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -163,18 +163,18 @@ class ExperienceStream:
         path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-        chosen = self._problems_of(step)
-        groups = list(await asyncio.gather(*(self._group(problem, step, path) for problem in chosen)))
-        sampled, resampled = [*groups], 0
-        for _ in range(self._settings.resample):
-            idle = [place for place, (_, annotated, _) in enumerate(groups) if not has_signal(annotated)]
-            others = replacements(self._problems, chosen, len(idle), f"{self._job.seed}/{step}")
-            chosen = chosen + others
-            fresh = await asyncio.gather(*(self._group(problem, step, path) for problem in others))
-            for place, group in zip(idle, fresh, strict=False):
-                groups[place] = group
-            sampled, resampled = [*sampled, *fresh], resampled + len(fresh)
-        self._metrics[step] = _batch_metrics(sampled, step) | {"resampled_groups": float(resampled)}
+        tried = self._problems_of(step)
+
+        async def sample(problems: Sequence[Problem]) -> list[Group]:
+            return await asyncio.gather(*(self._group(problem, step, path) for problem in problems))
+
+        async def others(count: int) -> list[Group]:
+            fresh = replacements(self._problems, tried, count, f"{self._job.seed}/{step}")
+            tried.extend(fresh)
+            return await sample(fresh)
+
+        groups, dropped = await with_signal(await sample(tried), others, self._settings.resample)
+        self._metrics[step] = _batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
         annotated = [group for _, group, _ in groups]
         return [
             _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job.token_budget, self._settings.max_tokens)
@@ -213,6 +213,30 @@ def epoch_order(seed: int, epoch: int, problems: int) -> tuple[int, ...]:
     order = list(range(problems))
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return tuple(order)
+
+
+async def with_signal(
+    groups: Sequence[Group], others: Callable[[int], Awaitable[Sequence[Group]]], rounds: int
+) -> tuple[list[Group], list[Group]]:
+    """DAPO's dynamic sampling: groups without any advantage give their places to groups of other problems.
+
+    Args:
+        groups: a batch's groups.
+        others: samples so many new ones, or fewer if there are no more.
+        rounds: how often at most; what is then still without an advantage stays.
+
+    Returns:
+        The batch, and the groups that were dropped from it.
+    """
+    kept, dropped = list(groups), []
+    for _ in range(rounds):
+        idle = [place for place, (_, annotated, _) in enumerate(kept) if not has_signal(annotated)]
+        if not idle:
+            break
+        for place, group in zip(idle, await others(len(idle)), strict=False):
+            dropped.append(kept[place])
+            kept[place] = group
+    return kept, dropped
 
 
 def replacements(problems: Sequence[Problem], tried: Sequence[Problem], count: int, seed: str) -> list[Problem]:

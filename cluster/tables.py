@@ -10,6 +10,8 @@ _MODELS = {
     "sft": "SFT",
     "sft_longer": "SFT, RL's wall time longer",
     "terminal": "GRPO, terminal reward",
+    "step": "Step-GRPO",
+    "rl_only": "RL without SFT",
 }
 _ALGORITHMS = {
     "bilevel": "Bi-Level GRPO",

@@ -1,7 +1,7 @@
 """Prompts out: the text a model is asked with.
 
 The two tasks have system prompts of their own, StepCodeReasoner's "task decoupling" (3.2, appendix A), in our words and
-short enough for a small model's window.
+short enough for a small model's window. A problem that is not decoupled gets one prompt for both.
 """
 
 from rl.problems import Problem, Task
@@ -14,6 +14,8 @@ SYSTEM = {
     Task.INPUT: "Propose an input with this output, predict each print, then answer with the input.",
 }
 
+UNIFIED = "Fill in ????: propose an input if asked for one, predict each print, then answer."
+
 
 def assertion(problem: Problem) -> str:
     """The assertion with a hole: `assert f(1, [2]) == ????`, or `assert f(????) == 3` for the input task."""
@@ -25,4 +27,5 @@ def assertion(problem: Problem) -> str:
 
 def prompt(problem: Problem) -> str:
     """The whole prompt: system line, instrumented program, assertion. The response follows it directly."""
-    return f"{SYSTEM[problem.task]}\n{problem.instrumented.rstrip()}\n{assertion(problem)}\n"
+    system = SYSTEM[problem.task] if problem.decoupled else UNIFIED
+    return f"{system}\n{problem.instrumented.rstrip()}\n{assertion(problem)}\n"

@@ -93,7 +93,7 @@ WRONG = {
     "name=a/b": "name: String should match pattern",
     "learner.zero_stage=4": "learner.zero_stage: Input should be 0, 1, 2 or 3",
     "reward.mode=chroot": "reward.mode: Input should be 'full', 'userns' or 'nons'",
-    "controls=[rl]": "controls.0: Input should be 'sft_longer' or 'terminal'",
+    "controls=[rl]": "controls.0: Input should be 'sft_longer', 'terminal', 'step' or 'rl_only'",
 }
 
 
