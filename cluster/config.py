@@ -86,6 +86,8 @@ class DataSettings(Settings):
     validation: SplitSettings
     rl: SplitSettings
     heldout: SplitSettings
+    decoupled: bool = True
+    """Whether the output and the input task have prompts of their own; false is StepCodeReasoner's ablation."""
     heldout_seed: int = 20_261_123
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
     filters: FilterSettings = FilterSettings()
@@ -123,8 +125,8 @@ class RunSettings(Settings):
     sft: SupervisedSettings = SupervisedSettings()
     rl: PolicySettings = PolicySettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    controls: list[Literal["sft_longer", "terminal"]] = []
-    """Comparisons that start from the same SFT model and get RL's wall time."""
+    controls: list[Literal["sft_longer", "terminal", "step", "rl_only"]] = []
+    """Comparisons that get RL's wall time: more SFT and RL by another algorithm from the same SFT model, RL without SFT."""
     learner: LearnerSettings = LearnerSettings()
     rollout: RolloutSettings = RolloutSettings()
     reward: RewardSettings = RewardSettings()

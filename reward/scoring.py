@@ -150,5 +150,6 @@ def _score(response: Response, verdict: Verdict, states: Sequence[str]) -> Score
         states=list(states),
         predicted=predicted,
         step_spans=[step.whole for step in response.steps],
+        print_spans=[step.print_block for step in response.steps],
         answer=response.answer,
     )

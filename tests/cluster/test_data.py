@@ -252,6 +252,15 @@ def programs_file(path, rows):
     return str(path)
 
 
+def test_prompts_are_decoupled_unless_asked_otherwise(run, tmp_path):
+    config = settings()
+    together = config.model_copy(update={"data": config.data.model_copy(update={"decoupled": False})})
+    built(tmp_path, together)
+    for name in SPLITS:
+        assert all(problem.decoupled for problem in problems(run.path, name))
+        assert not any(problem.decoupled for problem in problems(tmp_path, name))
+
+
 def test_a_file_of_programs_takes_the_generators_place(tmp_path):
     path = programs_file(tmp_path / "mine.jsonl", ROWS)
     run = built(tmp_path / "run", settings(rl={"problems": 50, "file": path, "task": "input"}))

@@ -50,6 +50,7 @@ def test_a_right_response_earns_every_step_and_the_end(tracer):
     assert found.states == list(RIGHT) == found.predicted
     assert found.answer == "2"
     assert text[found.step_spans[1].start : found.step_spans[1].end] == "<reasoning>r</reasoning><print>w: 2</print>"
+    assert text[found.print_spans[1].start : found.print_spans[1].end] == "<print>w: 2</print>"
 
 
 PRINTS = {
