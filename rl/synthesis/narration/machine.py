@@ -211,7 +211,7 @@ class _Machine(Expressions):
     def _for(self, statement: ast.For, frame: Frame) -> None:
         source, _ = self._writer.expression(statement.iter, frame)
         box = self.evaluate(statement.iter, frame)
-        self._tell(LoopBegan(source, shown(box) if not isinstance(statement.iter, ast.Constant) else None))
+        self._tell(LoopBegan("for", source, shown(box)))
         rounds = 0
         try:
             for item in self.iterated(box):
@@ -227,7 +227,7 @@ class _Machine(Expressions):
         self._block(statement.orelse, frame)
 
     def _while(self, statement: ast.While, frame: Frame) -> None:
-        self._tell(LoopBegan(self._writer.source(statement.test), None))
+        self._tell(LoopBegan("while", self._writer.source(statement.test), None))
         rounds = 0
         try:
             while self._test("while", statement.test, frame):
