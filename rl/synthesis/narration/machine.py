@@ -66,6 +66,18 @@ def walk(code: str, call: str, visits: Sequence[Visit], output: str) -> Walk:
         return Walk(stopped=f"the walk ends with {type(raised.error).__name__}, execution does not")
 
 
+def argument_values(code: str, call: str) -> list[Any]:
+    """The arguments of a call of a program, without the call itself.
+
+    Raises:
+        NoRule, Raised: one of them cannot be valued.
+    """
+    machine, node = _Machine(code, ()), ast.parse(call.strip(), mode="eval").body
+    assert isinstance(node, ast.Call)
+    frame = machine.module()
+    return [machine.evaluate(value, frame) for value in (*node.args, *(keyword.value for keyword in node.keywords))]
+
+
 class _Return(Exception):
     def __init__(self, value: Any) -> None:
         super().__init__()
@@ -123,11 +135,15 @@ class _Machine(Expressions):
             Diverged: execution went elsewhere.
             NoRule, Raised: as `evaluate`.
         """
-        module = Frame()
-        self._block(self._tree.body, module)
-        value = self.evaluate(ast.parse(call, mode="eval").body, module)
+        value = self.evaluate(ast.parse(call, mode="eval").body, self.module())
         if len(self.told) != len(self._visits) or not is_value(value, output):
             raise Diverged("the walk ends elsewhere than execution")
+
+    def module(self) -> Frame:
+        """The frame of the program's module after its statements have run."""
+        frame = Frame()
+        self._block(self._tree.body, frame)
+        return frame
 
     def _tell(self, event: Event | None) -> None:
         if event is not None and not self.quiet:

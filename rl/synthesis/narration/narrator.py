@@ -1,6 +1,5 @@
 """The whole response: a reasoning and a print for each executed anchor, then the answer; for both tasks."""
 
-import ast
 import random
 from collections.abc import Sequence
 
@@ -9,10 +8,8 @@ from rl.problems import Problem, Task
 from rl.responses import render
 from rl.synthesis.narration import wording
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
-from rl.synthesis.narration.expressions import Expressions
-from rl.synthesis.narration.frames import Frame
 from rl.synthesis.narration.library import NoRule, Raised
-from rl.synthesis.narration.machine import walk
+from rl.synthesis.narration.machine import argument_values, walk
 from rl.synthesis.narration.places import Place, places
 from rl.synthesis.narration.values import Unshowable, abbreviated, text_of
 from rl.synthesis.narration.visits import Visit
@@ -42,20 +39,18 @@ def narrate(problem: Problem, visits: Sequence[Visit], rng: random.Random) -> st
         steps.append((_reasoning(visit, events, by_line[visit.line], rng), state))
     if problem.task is Task.OUTPUT:
         return render(steps, (_end(problem.output, rng), problem.output))
-    _check_input(problem.call)
+    _check_input(problem)
     proposed = _arguments(problem.call)
     return render(steps, (_confirmed(problem.output, rng), proposed), (_proposal(problem, proposed, rng), proposed))
 
 
-def _check_input(call: str) -> None:
+def _check_input(problem: Problem) -> None:
     """Raises ValueError if the call cannot be an answer: answers are judged by plain values, and functions are none."""
-    node = ast.parse(call.strip(), mode="eval").body
-    assert isinstance(node, ast.Call)
-    for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-        try:
-            literal(text_of(Expressions().evaluate(argument, Frame())))
-        except (NoRule, Raised, Unshowable, UnreadableAnswer):
-            raise ValueError(f"the input has an argument that is no plain value: {ast.unparse(argument):.80}") from None
+    try:
+        for value in argument_values(problem.code, problem.call):
+            literal(text_of(value))
+    except (NoRule, Raised, Unshowable, UnreadableAnswer):
+        raise ValueError(f"the input has an argument that is no plain value: {problem.call:.80}") from None
 
 
 def _check(states: Sequence[str], visits: Sequence[Visit]) -> None:
