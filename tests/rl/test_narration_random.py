@@ -3,7 +3,7 @@
 import contextlib
 import random
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from test_anchors_random import compiles, programs
 
@@ -39,7 +39,13 @@ def silent(code):
     return "\n".join(lines).replace("print(", "str(").replace(", end='')", ")")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+# Without shrinking: for programs like these it takes minutes, and they are short as they are.
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 @given(programs().map(silent).filter(compiles), st.integers(0, 3), st.integers(0, 3), st.sampled_from(Task))
 def test_the_walk_never_arrives_elsewhere(code, n, a, task):
     try:

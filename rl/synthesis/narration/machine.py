@@ -164,7 +164,10 @@ class _Machine(Expressions):
             raise Diverged(f"line {statement.lineno} is one anchor more than execution reached")
         visit = self._visits[len(self.told)]
         shown_name = next(part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and part.id != "print")
-        if visit.line != statement.lineno or not is_value(frame.load(shown_name), visit.value):
+        value = frame.load(shown_name)
+        if isinstance(value, Exception):  # it is of the right type, but Python words its text
+            raise NoRule("the text of an exception")
+        if visit.line != statement.lineno or not is_value(value, visit.value):
             raise Diverged(f"line {statement.lineno}: {visit.name} is {visit.value} on line {visit.line} in execution")
         self.told.append(self._events)
         self._events = []
@@ -307,7 +310,11 @@ class _Machine(Expressions):
 
     def _raise(self, statement: ast.Raise, frame: Frame) -> None:
         match statement.exc:
-            case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)) if name in library.EXCEPTIONS:
+            case ast.Name(id=name) if name in library.EXCEPTIONS:
+                raise Raised(library.EXCEPTIONS[name]())
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in library.EXCEPTIONS:
+                for arg in args:
+                    self.evaluate(arg, frame)
                 raise Raised(library.EXCEPTIONS[name]())
         raise NoRule("raise")
 

@@ -71,6 +71,8 @@ def test_it_knows_plain_python(body, output):
         ("return 'abc' is 'abc'", "the identity of an immutable value"),
         ("return type('A', (), {})", "a new class"),
         ("return f'{f}'", "the text of an object"),
+        ("try: g()\n    except Exception as e: return str(e)", "the name g"),
+        ("try: [][0]\n    except Exception as e: return str(e)", "the text of an object"),
         ("with args: pass", "the statement With"),
         ("yield 1", "the name f"),
     ],
