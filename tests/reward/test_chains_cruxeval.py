@@ -13,7 +13,7 @@ from rl.anchors import instrument
 from rl.problems import Problem, Task
 from rl.synthesis.chains import chain_of
 from rl.synthesis.narration import located, visits_of
-from rl.synthesis.narration.events import Assigned, Returned
+from rl.synthesis.narration.events import Assigned, Returned, Tested
 from rl.synthesis.narration.machine import walk
 from rl.synthesis.narration.values import is_ordered
 from rl.verdicts import Verdict
@@ -70,12 +70,16 @@ def test_every_cruxeval_program_has_a_chain_with_full_reward(traced, task):
 
 
 def test_the_walk_tells_nearly_all_of_it_and_every_equation_holds(traced):
-    stopped, equations, false = {}, 0, []
+    stopped, equations, tests, false = {}, 0, 0, []
     for row, program, seen, visits in traced:
         walked = walk(program.code, program.call, visits, seen.output)
         if not walked.finished:
             stopped[row["id"]] = walked.stopped
         for event in (event for events in walked.told for event in events):
+            if isinstance(event, Tested) and event.values is not None:
+                with contextlib.suppress(NameError):
+                    tests += 1
+                    false += [] if bool(eval(event.values)) is event.holds else [(row["id"], event)]
             if isinstance(event, Assigned | Returned) and event.values is not None:
                 with contextlib.suppress(NameError, SyntaxError):  # the program's own names; an abbreviated source
                     value = eval(event.values)
@@ -85,5 +89,5 @@ def test_the_walk_tells_nearly_all_of_it_and_every_equation_holds(traced):
                         false.append((row["id"], event))
     assert set(stopped.values()) == NO_RULE
     assert len(stopped) == 4
-    assert equations > 1000
+    assert (equations > 1000, tests > 1000) == (True, True)
     assert false == []

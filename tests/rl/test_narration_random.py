@@ -11,7 +11,7 @@ from rl.anchors import instrument
 from rl.problems import Problem, Task
 from rl.synthesis.acceptance import objections
 from rl.synthesis.narration import located, narrate, visits_of
-from rl.synthesis.narration.events import Assigned, Returned
+from rl.synthesis.narration.events import Assigned, Returned, Tested
 from rl.synthesis.narration.machine import walk
 
 DIVERGED = ("line ", "the walk ends")
@@ -61,3 +61,6 @@ def test_the_walk_never_arrives_elsewhere(code, n, a, task):
             if isinstance(event, Assigned | Returned) and event.values is not None and len(event.result) < 70:
                 with contextlib.suppress(NameError):  # the program's own functions and modules
                     assert repr(eval(event.values)) == event.result
+            if isinstance(event, Tested) and event.values is not None:
+                with contextlib.suppress(NameError):
+                    assert bool(eval(event.values)) is event.holds

@@ -203,6 +203,25 @@ def test_the_words_vary_with_the_seed_and_with_nothing_else():
     assert len({tuple(step.state for step in parse(text).steps) for text in texts}) == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("xs.pop() + 1", "xs.pop() + 1 = [1, 2].pop() + 1 gives 3"),
+        ("xs.pop() + len(xs)", "xs.pop() + len(xs) gives 3"),
+        ("[xs.pop() for _ in range(2)]", "[xs.pop() for _ in range(2)] gives [2, 1]"),
+        ("g(xs)", "g(xs) = g([1, 2]) gives 5"),
+        ("g(xs) + xs[0]", "g(xs) + xs[0] gives 14"),
+        ("g(xs) + N", "g(xs) + N gives 11"),
+        ("k() + n", "k() + n gives 8"),
+    ],
+)
+def test_no_value_is_put_in_that_changes_before_its_turn(value, said):
+    helper = "N = 5\ndef g(a):\n    global N\n    N = 6\n    a[0] = 9\n    x = 5\n    return x\n"
+    inner = "    n = 1\n    def k():\n        nonlocal n\n        n = 4\n        return n\n"
+    told = first_words(f"{helper}def f(xs):\n{inner}    return {value}\n", "f([1, 2])")
+    assert told[-2].endswith(f"return {said}")
+
+
 def test_sets_are_said_in_an_order_of_their_own():
     code = "def f(s):\n    t = set(s)\n    return len(t)\n"
     assert first_words(code, "f('dacb')")[0].endswith("t is set(s), so set('dacb') = {'a', 'b', 'c', 'd'}")
