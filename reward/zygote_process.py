@@ -64,6 +64,8 @@ class Zygote:
         self._report, their_report = os.pipe()
         for descriptor in (self._stdout, self._report):
             os.set_blocking(descriptor, False)
+            # Where a child can see /proc, nobody opens the reading end there and takes back what the sandbox wrote.
+            os.fchmod(descriptor, 0)
         arguments = [str(_ROOM), level, str(theirs.fileno()), str(their_report), folders, modules, *without]
         try:
             self._process = subprocess.Popen(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 ATTACKS = {}
 libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
 
 HERE = -100  # AT_FDCWD
 

@@ -59,11 +59,6 @@ def read_a_device(target):
 
 
 @attack
-def read_the_machines_memory(target):
-    os.close(os.open("/dev/mem", os.O_RDONLY))
-
-
-@attack
 def list_the_root(target):
     if not set(os.listdir("/")) & {"etc", "proc", "sys", "dev"}:
         raise Refused
@@ -148,12 +143,12 @@ def read_and_write_a_file(target):
 
 @attack
 def empty_a_file(target):
-    os.close(os.open(target.victim, os.O_RDONLY | os.O_TRUNC))
+    os.close(os.open(f"{target.folder}/spare", os.O_RDONLY | os.O_TRUNC))
 
 
 @attack
 def cut_a_file(target):
-    os.truncate(target.victim, 0)
+    os.truncate(f"{target.folder}/spare", 0)
 
 
 @attack

@@ -176,11 +176,6 @@ def change_a_segment_register(target):
 
 
 @attack
-def allocate_a_memory_key(target):
-    call(331, call(330, 0, 0))
-
-
-@attack
 def wait_in_other_processes(target):
     """A barrier in every process's execution."""
     global_barrier = 1

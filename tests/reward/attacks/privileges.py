@@ -128,8 +128,8 @@ def raise_a_limit_the_old_way(target):
 
 @attack
 def raise_a_hard_limit(target):
-    _, hard = resource.getrlimit(resource.RLIMIT_SIGPENDING)
-    resource.setrlimit(resource.RLIMIT_SIGPENDING, (hard + 1, hard + 1))
+    nice = 13
+    call(160, nice, (ctypes.c_uint64 * 2)(40, 40))
 
 
 @attack

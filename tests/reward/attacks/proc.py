@@ -46,8 +46,6 @@ ATTACKS |= {
     "write_the_zygotes_memory": _opens_to_write("/proc/{zygote}/mem"),
     "write_the_zygotes_memory_score": _opens_to_write("/proc/{zygote}/oom_score_adj"),
     "write_a_setting": _opens_to_write("/proc/sys/kernel/core_pattern"),
-    "press_a_key_of_the_kernel": _opens_to_write("/proc/sysrq-trigger"),
-    "write_to_a_control_group": _opens_to_write("/sys/fs/cgroup/cgroup.procs"),
     "write_to_the_kernel_log": _opens_to_write("/dev/kmsg"),
 }
 
@@ -63,8 +61,8 @@ def list_its_descriptors(target):
 
 
 @attack
-def list_the_first_processs_root(target):
-    os.listdir("/proc/1/root/etc")
+def list_the_zygotes_root(target):
+    os.listdir(f"/proc/{target.zygote}/root/etc")
 
 
 @attack
