@@ -65,6 +65,8 @@ class Zygote:
         self._stderr, their_stderr = os.pipe()
         for descriptor in (self._stdout, self._report, self._stderr):
             os.set_blocking(descriptor, False)
+            # Where a child can see /proc, nobody opens the reading end there and takes back what the sandbox wrote.
+            os.fchmod(descriptor, 0)
         passed = (theirs.fileno(), their_report, their_stderr)
         arguments = [str(_ROOM), level, *map(str, passed), folders, modules, *without]
         try:
