@@ -77,7 +77,9 @@ def completed_test_passes(code: str, entry: str, test: str, given: str | int, co
         return True
     exec(compile(test, "<test>", "exec"), names)
     exec(_as_method(completed), names)
-    matching = [value for name, value in names.items() if re.match(f"{entry}Test.*", name) and isinstance(value, type)]
+    matching: list[Any] = [
+        value for name, value in names.items() if re.match(f"{entry}Test.*", name) and isinstance(value, type)
+    ]
     case = matching[given]
     case.completed = names["completed"]
     made = case("completed")
