@@ -189,9 +189,10 @@ def anchors(
     from cluster.programs import show_anchors
 
     def show(shown: dict[str, Any]) -> None:
-        typer.echo(shown["code"].rstrip() + "\n")
-        typer.echo("\n".join(shown["states"]))
-        typer.echo(f"\n{shown['verdict']}: {shown['exception'] or shown['output']}")
+        states, found = "\n".join(shown["states"]), shown["exception"] or shown["output"]
+        whole = f"{shown['code'].rstrip()}\n\n{states}\n\n{shown['verdict']}: {found}"
+        # A state may hold half a character, which no terminal takes.
+        typer.echo(whole.encode(errors="backslashreplace").decode())
 
     _each_program(_sources(file, call, jsonl), show_anchors, None if as_json or jsonl else show, timeout, memory, mode)
 

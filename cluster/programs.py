@@ -126,8 +126,11 @@ def score_file(sandbox: Sandbox, path: Path, out: Path) -> dict[str, int]:
         How many rows got which verdict.
 
     Raises:
-        BadInput: a row is not that, its program does not run, or it does not return the `output` given.
+        BadInput: a row is not that, its program does not run, or it does not return the `output` given; or `out` is no
+            place for a file.
     """
+    if out.is_dir():
+        raise BadInput(f"--out {out}: is a folder, a file is needed")
     scored = []
     counts: dict[str, int] = {}
     for number, row in read_rows(path):
