@@ -102,9 +102,32 @@ def train(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("ru
 
 
 @app.command("eval")
-def evaluate(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """A run up to the evaluation of its models."""
-    _carry_out(config, overrides, runs, as_json, "eval")
+def evaluate(
+    config: Annotated[Path | None, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")] = None,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Score stored answers instead: rows {id, responses: [..]}.")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--benchmark", help="What the answers answer: cruxeval-output, ..")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The benchmark's file or folder; benchmarks-data/.. else.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A run up to the evaluation of its models; or, with --predictions, the scores of stored answers to a benchmark."""
+    if predictions is None:
+        if config is None or benchmark is not None or data is not None:
+            raise BadInput("eval: give CONFIG, or --predictions FILE with --benchmark NAME")
+        _carry_out(config, overrides, runs, as_json, "eval")
+        return
+    if config is not None or benchmark is None:
+        raise BadInput("eval: --predictions goes with --benchmark NAME and without CONFIG")
+    from cluster.stored_answers import score_stored_answers
+
+    score_stored_answers(predictions, benchmark, data, as_json)
 
 
 @app.command()

@@ -4,11 +4,12 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reward.official import LIMITS as OFFICIAL_LIMITS
 from reward.official import CheckNotRun
 from reward.programs import Limits, Program
 from reward.tracing import Runner
 from rl.answers import UnreadableAnswer
-from rl.benchmarks.codegen import CodingProblem, output_holds
+from rl.benchmarks.codegen import CodingProblem, asserted_outputs, output_holds
 from rl.verdicts import Verdict
 
 LIMITS = Limits(wall_s=60.0, cpu_s=60.0, memory_mib=4096, output_bytes=1 << 24)
@@ -84,6 +85,24 @@ def passes_plus(
         (value is None and wanted is None)
         or (value is not None and wanted is not None and output_holds(problem, given, value, wanted, exact=exact))
         for given, value, wanted in zip(problem.inputs, found.values, expected.values, strict=True)
+    )
+
+
+def passes_asserted(sandbox: Runner, program: str, problem: CodingProblem, limits: Limits = OFFICIAL_LIMITS) -> bool:
+    """Whether a program returns what the base test asserts, compared by `==` outside the sandbox.
+
+    A value that prints as no literal differs from every literal: an object may call itself equal to anything.
+
+    Raises:
+        CheckNotRun: the sandbox failed.
+    """
+    asserted, expected = asserted_outputs(problem)
+    if not expected:
+        return True
+    found = outputs(sandbox, program, asserted, limits)
+    return found is not None and all(
+        value is not None and output_holds(asserted, given, value, wanted, exact=False)
+        for given, value, wanted in zip(asserted.inputs, found.values, expected, strict=True)
     )
 
 

@@ -6,11 +6,12 @@ solution and the canonical one return for many inputs, by `==` or within a toler
 process of the solution here. Nothing is executed here; `reward.codegen` runs the programs.
 """
 
+import ast
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rl.answers import UnreadableAnswer, literal, same
@@ -106,6 +107,28 @@ def completed_program(problem: CodingProblem, response: str) -> str:
 def official_check(problem: CodingProblem, solution: str) -> str:
     """The text that passes if it raises nothing."""
     return f"{solution}\n{problem.test}"
+
+
+def asserted_outputs(problem: CodingProblem) -> tuple[CodingProblem, list[str]]:
+    """What a base test asserts in so many words, `assert f(LITERALS) == LITERAL`: the calls, as inputs, and the values.
+
+    Assertions of any other form (loops, computed arguments, tolerances) are left out.
+    """
+    called, inputs, values = problem.entry_point, [], []
+    for node in ast.walk(ast.parse(problem.test)):
+        match node:
+            case ast.Assert(
+                test=ast.Compare(
+                    left=ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]), ops=[ast.Eq()], comparators=[value]
+                )
+            ) if name in ("candidate", called := called or name):
+                try:
+                    given, expected = tuple(map(ast.literal_eval, arguments)), ast.literal_eval(value)
+                except (ValueError, TypeError):
+                    continue
+                inputs.append(given)
+                values.append(repr(expected))
+    return replace(problem, entry_point=called, inputs=tuple(inputs)), values
 
 
 def output_holds(problem: CodingProblem, given: Sequence[Any], found: str, expected: str, *, exact: bool) -> bool:

@@ -79,13 +79,18 @@ def prediction(response: str, *, reasoned: bool = False) -> str:
     return text.strip().split(end)[0].strip()
 
 
+def prelude(text: str) -> str:
+    """The imports that a program is run with."""
+    dear = (f"import {module} as {name}\n" for name, module in _DEAR.items() if re.search(rf"\b{name}\b", text))
+    return _PRELUDE + "".join(dear)
+
+
 def check(row: ExecutionRow, predicted: str) -> str | None:
     """The program that passes if it raises nothing; None where the prediction holds the call itself and is skipped."""
     if row.call in predicted:
         return None
     text = f"{row.code}\nassert {row.output} == {predicted}"
-    dear = (f"import {module} as {name}\n" for name, module in _DEAR.items() if re.search(rf"\b{name}\b", text))
-    return f"{_PRELUDE}{''.join(dear)}{text}"
+    return prelude(text) + text
 
 
 def mean_accuracy(problems: Sequence[Sequence[bool | None]]) -> float:
