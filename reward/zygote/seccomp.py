@@ -109,8 +109,8 @@ def _body(rule: Rule) -> list[Instruction]:
             return [_argument(argument), (_JUMP_ANY_BIT, 1, 0, mask), allow, refuse]
         case Null(arguments):
             words = [_argument(argument, high=high) for argument in arguments for high in (False, True)]
-            tests = [(word, (_JUMP_EQUAL, 0, 2 * (len(words) - place) - 1, 0)) for place, word in enumerate(words)]
-            return [*(instruction for pair in tests for instruction in pair), allow, refuse]
+            pairs = [(word, (_JUMP_EQUAL, 0, 2 * (len(words) - place) - 1, 0)) for place, word in enumerate(words)]
+            return [*(instruction for pair in pairs for instruction in pair), allow, refuse]
         case OneOf(argument, values):
             tests = [(_JUMP_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
             return [_argument(argument), *tests, refuse, allow]
