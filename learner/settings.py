@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from rl.settings import Settings
 
+
 _HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 """What vLLM's attention on CPUs is made for."""
 
