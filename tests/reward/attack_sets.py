@@ -87,7 +87,7 @@ _BY_PRIVILEGES = _names("""
     gain_a_capability join_a_namespace join_a_namespace_through_a_pidfd join_groups join_the_group_of_root
     keep_all_memory_in_place list_a_home list_the_zygotes_root load_a_bpf_map log_processes_to_a_file
     look_at_the_zygotes_pages make_a_device map_page_zero measure_performance mount_a_file_system mount_again
-    mount_an_open_file_system move_a_mount named_message_queue new_cgroup_namespace new_host_name_namespace
+    mount_an_open_file_system move_a_mount new_cgroup_namespace new_host_name_namespace
     new_ipc_namespace new_mount_namespace new_network_namespace new_process_namespace new_time_namespace
     open_a_file_by_handle open_a_file_system packet_socket pick_a_file_system queue_a_signal queue_a_signal_to_a_thread
     raw_socket read_files_as_root read_from_the_pipe_for_output read_from_the_pipe_for_reports read_its_environment

@@ -126,8 +126,9 @@ def semaphores(target):
 
 @attack
 def named_message_queue(target):
-    opened(240, b"escaped", os.O_CREAT | os.O_RDWR, 0o600, 0)
-    call(241, b"escaped")
+    name = f"escaped{target.zygote}".encode()
+    opened(240, name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600, 0)
+    call(241, name)
 
 
 @attack
