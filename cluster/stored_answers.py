@@ -83,7 +83,9 @@ def _show(found: Mapping[str, Any]) -> None:
     console = Console()
     for name, scores in found["scores"].items():
         masked = f", {scores['masked']} masked" if scores["masked"] else ""
-        table = Table(title=f"{name}: {scores['problems']} problems, {scores['responses']} responses{masked}; per cent [95 %]")
+        table = Table(
+            title=f"{name}: {scores['problems']} problems, {scores['responses']} responses{masked}; per cent [95 %]"
+        )
         for column in ("", "problems", *RULES):
             table.add_column(column)
         for measure in scores["strict"]:
