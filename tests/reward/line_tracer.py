@@ -17,9 +17,11 @@ RETURN = opcode.opmap["RETURN_VALUE"]
 class LineTracer:
     """Collects `NAME: value` of the watched places, in the order of execution."""
 
-    def __init__(self, places, loops):
+    def __init__(self, places, loops, returns):
         self.seen = []
         self._places = places
+        self._returns = returns
+        """First and last line of every `return`: it leaves the statements around it without finishing them."""
         self._loops = loops
         """First lines of `for` statements, where StopIteration is no failure."""
         self._last_line = {}
@@ -36,10 +38,9 @@ class LineTracer:
         elif event == "exception":
             if not (argument[0] is StopIteration and frame.f_lineno in self._loops):
                 self._failed.add(frame)
-        elif event == "return":
-            if code.co_code[frame.f_lasti] == RETURN:  # neither a yield nor the way of an exception
-                self._return(frame, argument)
-                self._last_line.pop(frame, None)
+        elif event == "return" and code.co_code[frame.f_lasti] == RETURN:  # no yield, and not the way of an exception
+            self._return(frame, argument)
+            self._last_line.pop(frame, None)
         return self
 
     def _line(self, frame):
@@ -59,8 +60,9 @@ class LineTracer:
             if place["kind"] == "return" and last is not None and place["first"] <= last <= place["last"]:
                 self.seen.append(f"{place['label']}: {value}")
                 return
-        for place in self._left(last, None):
-            self._show(frame, place)
+        if last is None or not any(first <= last <= end for first, end in self._returns):
+            for place in self._left(last, None):
+                self._show(frame, place)
 
     def _left(self, last, line):
         """The places whose statement held the last line and does not hold this one, the inner before the outer."""
@@ -81,9 +83,9 @@ class LineTracer:
         self.seen.append(f"{place['label']}: {scope[name]}")
 
 
-def traced(code, call, places, loops):
+def traced(code, call, places, loops, returns):
     """The states that a run of the program and its call go through."""
-    tracer = LineTracer(places, loops)
+    tracer = LineTracer(places, loops, returns)
     namespace = {"__name__": "__main__"}
     program = compile(code, "<traced>", "exec", dont_inherit=True)
     wanted = compile(call, "<call>", "eval", dont_inherit=True)
