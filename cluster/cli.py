@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -206,6 +207,7 @@ def anchors(
     timeout: Timeout = 2.0,
     memory: Memory = 512,
     mode: Mode = None,
+    as_repr: Annotated[bool, typer.Option("--repr", help="States as repr(value), strings quoted; str(value) else.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a program with its print anchors, its states and its output."""
@@ -217,7 +219,8 @@ def anchors(
         # A state may hold half a character, which no terminal takes.
         typer.echo(whole.encode(errors="backslashreplace").decode())
 
-    _each_program(_sources(file, call, jsonl), show_anchors, None if as_json or jsonl else show, timeout, memory, mode)
+    examine = partial(show_anchors, state_text="repr" if as_repr else "str")
+    _each_program(_sources(file, call, jsonl), examine, None if as_json or jsonl else show, timeout, memory, mode)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
 from reward.settings import RewardSettings
+from rl.anchors import StateText
 from rl.problems import Task
 from rl.settings import Settings
 from rollout.settings import RolloutSettings
@@ -90,6 +91,8 @@ class DataSettings(Settings):
     """Whether the output and the input task have prompts of their own; false is StepCodeReasoner's ablation."""
     heldout_seed: int = 20_261_123
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
+    state_text: StateText = "str"
+    """How states show values, in every split: `str` as the paper has it, or `repr`, in which strings are quoted."""
     filters: FilterSettings = FilterSettings()
     tokenizer: Path | None = None
     """Folder of the tokenizer that the card counts lengths with; without one it counts characters."""

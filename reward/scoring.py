@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reward.tracing import Trace
-from rl.anchors import Instrumented, instrument
+from rl.anchors import Instrumented
 from rl.answers import UnreadableAnswer, literal, literal_call, one_call, same, source
 from rl.problems import Problem, Task
 from rl.responses import Response, parse
@@ -52,7 +52,7 @@ def score_group(problem: Problem, responses: Sequence[str], tracer: Tracer) -> l
         the verdict is `sandbox_error`, to be masked.
     """
     parsed = [parse(text) for text in responses]
-    program = instrument(problem.code, problem.call)
+    program = problem.program()
     if problem.task is Task.INPUT:
         return [_score_input(problem, program, response, tracer) for response in parsed]
     truth = tracer(program)

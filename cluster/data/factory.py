@@ -28,6 +28,7 @@ from cluster.progress import Advance
 from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
+from rl.anchors import StateText
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 
@@ -76,7 +77,7 @@ def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, adv
         split = Split(name)
         for rows in _kept_parts(parts, name):
             advance(_take(split, rows, screen))
-        _fill(split, wanted, sources[name], settings.reward, screen, parts, advance)
+        _fill(split, wanted, sources[name], settings, screen, parts, advance)
         _require_enough(split, wanted)
         write_split(run.split(name), [replace(problem, decoupled=settings.data.decoupled) for problem in split.problems])
         splits.append(split)
@@ -99,7 +100,7 @@ def _fill(
     split: Split,
     wanted: SplitSettings,
     source: Source,
-    reward: RewardSettings,
+    settings: RunSettings,
     screen: Screen,
     parts: Path,
     advance: Advance,
@@ -112,7 +113,7 @@ def _fill(
         share = len(split.problems) / split.tried if split.problems else 1.0
         end = min(split.tried + min(max(ceil(1.1 * missing / share), _CHUNK), _WAVE), most)
         rows = []
-        for candidate, outcome in _made(source, split.tried, end, wanted, reward):
+        for candidate, outcome in _made(source, split.tried, end, wanted, settings):
             rows.append(_screened(candidate, outcome, screen, split.name, calls))
             if "problem" in rows[-1]:
                 screen.take(from_row(rows[-1]["problem"]), split.name)
@@ -166,12 +167,12 @@ def _require_enough(split: Split, wanted: SplitSettings) -> None:
 
 
 def _made(
-    source: Source, begin: int, end: int, wanted: SplitSettings, reward: RewardSettings
+    source: Source, begin: int, end: int, wanted: SplitSettings, settings: RunSettings
 ) -> Iterator[tuple[Candidate, Problem | Rejected]]:
     """Each candidate of a wave with what became of it, in order."""
     chunks = [{"begin": start, "end": min(start + _CHUNK, end)} for start in range(begin, end, _CHUNK)]
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
-        partial(_make_chunk, source=source, wanted=wanted, reward=reward)
+        partial(_make_chunk, source=source, wanted=wanted, reward=settings.reward, state_text=settings.data.state_text)
     )
     for row in made.iter_rows():
         for candidate, problem, aside in json.loads(row["made"]):
@@ -179,13 +180,15 @@ def _made(
             yield Candidate(**candidate), outcome
 
 
-def _make_chunk(chunk: dict[str, Any], *, source: Source, wanted: SplitSettings, reward: RewardSettings) -> dict[str, Any]:
+def _make_chunk(
+    chunk: dict[str, Any], *, source: Source, wanted: SplitSettings, reward: RewardSettings, state_text: StateText
+) -> dict[str, Any]:
     """A task: candidates made one after the other, in this process's sandbox."""
     sandbox = _sandbox(reward.model_dump_json())
     made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
     for candidate in source.candidates(chunk["begin"], chunk["end"]):
         try:
-            made.append((asdict(candidate), as_row(make_problem(candidate, wanted, sandbox)), None))
+            made.append((asdict(candidate), as_row(make_problem(candidate, wanted, sandbox, state_text)), None))
         except Rejected as reason:
             made.append((asdict(candidate), None, (reason.reason, str(reason))))
     return {"made": json.dumps(made)}

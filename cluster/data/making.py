@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cluster.config import SplitSettings
 from reward.tracing import Runner, agrees_with, trace
-from rl.anchors import Instrumented, ProgramError, instrument
+from rl.anchors import Instrumented, ProgramError, StateText, instrument
 from rl.answers import same_value_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
@@ -16,15 +16,15 @@ MAX_STATES = 10
 """Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
 
 
-def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner) -> Problem:
-    """Execute a candidate, as it is and with its anchors, and make it a problem.
+def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_text: StateText) -> Problem:
+    """Execute a candidate, as it is and with its anchors, and make it a problem whose states show values as asked.
 
     Raises:
         Rejected: it does not run to a value, its anchors change it or its two runs differ, its trace is too long, a value
             is too large, or its source is wrong about its output.
     """
     try:
-        instrumented = instrument(candidate.code, candidate.call)
+        instrumented = instrument(candidate.code, candidate.call, state_text)
     except ProgramError as error:
         raise Rejected("not a program", str(error)) from None
     traced = trace(sandbox, instrumented)
@@ -51,6 +51,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner) ->
         output=traced.output,
         task=split.task,
         source=candidate.source,
+        state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
     return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains else problem
