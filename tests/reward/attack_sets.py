@@ -133,6 +133,9 @@ _BY_LIMITS = _names("""
     named_message_queue reserve_room_in_standard_input write_elsewhere_in_standard_input write_to_standard_input
 """)
 
+BY_LIMITS_AND_PRIVILEGES = frozenset({"lock_a_mapping"})
+"""The limit on locked memory binds nobody who has root's privileges, so here two layers hold together."""
+
 
 def held(every: frozenset[str], *, as_root: bool) -> dict[str, frozenset[str]]:
     """By layer, the attacks of `every` that it is there for."""

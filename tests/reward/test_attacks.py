@@ -83,6 +83,12 @@ def test_each_layer_alone_holds_what_it_is_there_for(layer, folder):
     assert {line for name, line in lines.items() if not blocked(name, line)} == set()
 
 
+def test_two_layers_hold_what_neither_holds_alone(folder):
+    without = tuple(layer for layer in LAYERS if layer not in ("limits", "privileges"))
+    lines = outcomes("nons", without, attack_sets.BY_LIMITS_AND_PRIVILEGES, folder)
+    assert {line for name, line in lines.items() if not blocked(name, line)} == set()
+
+
 def test_without_any_layer_every_attack_gets_through_but_a_known_few(folder):
     expected = EVERY - attack_sets.NEVER_HERE.keys() - (frozenset() if AS_ROOT else attack_sets.NEEDS_ROOT)
     lines = outcomes("nons", LAYERS, expected, folder)
@@ -90,11 +96,15 @@ def test_without_any_layer_every_attack_gets_through_but_a_known_few(folder):
 
 
 def test_every_attack_that_can_get_through_is_held_by_a_layer_that_was_tested_alone():
-    assert frozenset().union(*HELD.values()) >= EVERY - attack_sets.NEVER_HERE.keys() - attack_sets.NEEDS_ROOT
+    tested = attack_sets.BY_LIMITS_AND_PRIVILEGES.union(*HELD.values())
+    assert tested >= EVERY - attack_sets.NEVER_HERE.keys() - attack_sets.NEEDS_ROOT
 
 
 def test_the_sets_name_attacks():
-    assert set().union(attack_sets.NEVER_HERE, attack_sets.NEEDS_ROOT, *HELD.values()) <= EVERY
+    assert (
+        set().union(attack_sets.NEVER_HERE, attack_sets.NEEDS_ROOT, attack_sets.BY_LIMITS_AND_PRIVILEGES, *HELD.values())
+        <= EVERY
+    )
     assert len(EVERY) >= 110
     assert len(attack_sets.NEVER_HERE) <= 14
 
