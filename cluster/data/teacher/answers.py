@@ -41,13 +41,11 @@ class Answers:
     def __init__(self, path: Path) -> None:
         """Read what is there; lines that a crash or a disk has spoilt go, and their questions are asked again."""
         self._path = path
-        self._known: dict[str, Answer] = {}
-        lines = path.read_bytes().split(b"\n") if path.exists() else []
-        rows = [row for line in lines if (row := _row(line)) is not None]
+        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        rows = {row["key"]: row for line in lines if (row := _row(line)) is not None}
         if len(rows) != len(lines) - 1:
-            write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
-        for row in rows:
-            self._known[row["key"]] = Answer(row["text"], row["finish"])
+            write_whole(path, "".join(json.dumps(row) + "\n" for row in rows.values()))
+        self._known = {key: Answer(row["text"], row["finish"]) for key, row in rows.items()}
 
     def __enter__(self) -> "Answers":
         self._path.parent.mkdir(parents=True, exist_ok=True)
