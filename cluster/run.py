@@ -20,6 +20,7 @@ from cluster.config import RunSettings
 from cluster.data.factory import build
 from cluster.data.sources import Source, open_sources
 from cluster.data.splits import SPLITS, read_split
+from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.progress import counting, following
@@ -87,9 +88,13 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
     """The stages to do, in order."""
     settings = job.settings
     # Read before anything starts, so that a wrong file is told at once.
-    sources = {} if "data" in job.run.finished_stages() else open_sources(settings.data, settings.seed)
+    sources: dict[str, Source] = {}
+    teacher = None
+    if "data" not in job.run.finished_stages():
+        teacher = open_teacher(settings.data, job.run.path / "data")
+        sources = open_sources(settings.data, settings.seed, teacher)
     plan: list[tuple[str, Callable[[], None]]] = [
-        ("data", lambda: _data(job, sources)),
+        ("data", lambda: _data(job, sources, teacher)),
         ("base", lambda: _base_model(job)),
         ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
         ("sft_evaluation", lambda: _evaluate(job, "sft")),
@@ -121,10 +126,10 @@ def _control(job: Job, control: str, weights: Path) -> None:
     _policy(job, control, start_from, settings.rl.model_copy(update=update), weights)
 
 
-def _data(job: Job, sources: dict[str, Source]) -> None:
+def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None) -> None:
     splits = [getattr(job.settings.data, name) for name in SPLITS]
     with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
-        build(job.settings, sources, job.run, advance)
+        build(job.settings, sources, job.run, advance, teacher)
 
 
 def _base_model(job: Job) -> None:

@@ -22,8 +22,11 @@ from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.data.card import write_card
 from cluster.data.making import make_problem
 from cluster.data.screening import Screen
-from cluster.data.sources import Source
+from cluster.data.sources import Listed, Source
 from cluster.data.splits import SPLITS, as_row, from_row, write_split
+from cluster.data.teacher import Teacher, TeacherDown
+from cluster.data.teacher.chains import with_chains
+from cluster.data.teacher.programs import Taught
 from cluster.progress import Advance
 from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
@@ -58,8 +61,12 @@ class Split:
         return dict(Counter(row["kind"] for row in self.rejected))
 
 
-def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, advance: Advance) -> None:
+def build(
+    settings: RunSettings, sources: dict[str, Source], run: RunFolder, advance: Advance, teacher: Teacher | None = None
+) -> None:
     """Fill every split and leave it under the run's `data/`, with what was set aside, a count of why, and a card.
+
+    A split whose teacher is down stops where it is; the others are filled, and a build that is started again goes on there.
 
     Raises:
         BadInput: a benchmark's file cannot be read, a split cannot be filled, or the sandbox is not to be had here.
@@ -71,16 +78,24 @@ def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, adv
         raise BadInput(f"reward.mode: {error}") from None
     screen = Screen(settings.data.filters)
     parts = run.path / "data" / "parts"
-    splits = []
-    for name in SPLITS:
-        wanted: SplitSettings = getattr(settings.data, name)
-        split = Split(name)
-        for rows in _kept_parts(parts, name):
+    splits = [Split(name) for name in SPLITS]
+    # All that is on disk comes first: a split that is still to be filled must not take what a later one already has.
+    for split in splits:
+        for rows in _kept_parts(parts, split.name):
             advance(_take(split, rows, screen))
-        _fill(split, wanted, sources[name], settings, screen, parts, advance)
+    down = []
+    for split in splits:
+        wanted: SplitSettings = getattr(settings.data, split.name)
+        try:
+            _fill(split, wanted, sources[split.name], settings, screen, parts, teacher, advance)
+        except TeacherDown as error:
+            down.append(f"{error}; {split.name} has {len(split.problems)} of {wanted.problems} problems")
+            continue
         _require_enough(split, wanted)
-        write_split(run.split(name), [replace(problem, decoupled=settings.data.decoupled) for problem in split.problems])
-        splits.append(split)
+        asked = [replace(problem, decoupled=settings.data.decoupled) for problem in split.problems]
+        write_split(run.split(split.name), asked)
+    if down:
+        raise BadInput(f"{'; '.join(down)}; everything is kept, the same command goes on from there")
     write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
     funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
@@ -103,10 +118,14 @@ def _fill(
     settings: RunSettings,
     screen: Screen,
     parts: Path,
+    teacher: Teacher | None,
     advance: Advance,
 ) -> None:
-    """Make and screen waves of candidates until there are enough problems, or no more to try."""
-    calls = 1 + (wanted.grid.mutations if wanted.grid is not None else 0)
+    """Make and screen waves of candidates until there are enough problems, or no more to try.
+
+    Raises:
+        TeacherDown: it is asked for programs or chains, and answers nobody; what came before this wave is on disk.
+    """
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
@@ -114,12 +133,14 @@ def _fill(
         end = min(split.tried + min(max(ceil(1.1 * missing / share), _CHUNK), _WAVE), most)
         rows = []
         for candidate, outcome in _made(source, split.tried, end, wanted, settings):
-            rows.append(_screened(candidate, outcome, screen, split.name, calls))
+            rows.append(_screened(candidate, outcome, screen, split.name, wanted.calls))
             if "problem" in rows[-1]:
                 screen.take(from_row(rows[-1]["problem"]), split.name)
                 missing -= 1
             if not missing:
                 break
+        if wanted.chains == "teacher" and teacher is not None:
+            rows = _taught(rows, teacher)
         write_jsonl(parts / f"{split.name}-{split.tried:08d}.jsonl", rows)
         advance(_take(split, rows, None))
 
@@ -131,9 +152,30 @@ def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen,
             raise outcome
         screen.check(outcome, split, calls)
     except Rejected as reason:
-        aside = {**asdict(candidate), "output": candidate.output or "", "reason": str(reason), "kind": reason.reason}
-        return {"rejected": aside}
+        return {"rejected": _aside(candidate, reason)}
     return {"problem": as_row(outcome)}
+
+
+def _aside(candidate: Candidate, reason: Rejected) -> dict[str, str]:
+    """A row of `rejected.jsonl`."""
+    told = {key: value for key, value in asdict(candidate).items() if key != "fault"}
+    return {**told, "output": candidate.output or "", "reason": str(reason), "kind": reason.reason}
+
+
+def _taught(rows: list[dict[str, Any]], teacher: Teacher) -> list[dict[str, Any]]:
+    """A wave's rows with the teacher's chains; a problem without one is set aside, and stays known to the screen."""
+    asked = [number for number, row in enumerate(rows) if "problem" in row]
+    chained = with_chains([from_row(rows[number]["problem"]) for number in asked], teacher)
+    told = list(rows)
+    for number, outcome in zip(asked, chained, strict=True):
+        problem = from_row(rows[number]["problem"])
+        if isinstance(outcome, Rejected):
+            cell = problem.tags.get("cell", "")
+            candidate = Candidate(problem.id, problem.code, problem.call, problem.output, problem.source, cell)
+            told[number] = {"rejected": _aside(candidate, outcome), "seen": as_row(problem)}
+        else:
+            told[number] = {"problem": as_row(outcome)}
+    return told
 
 
 def _take(split: Split, rows: list[dict[str, Any]], screen: Screen | None) -> int:
@@ -143,8 +185,9 @@ def _take(split: Split, rows: list[dict[str, Any]], screen: Screen | None) -> in
     split.rejected += [row["rejected"] for row in rows if "rejected" in row]
     split.tried += len(rows)
     if screen is not None:
-        for problem in problems:
-            screen.take(problem, split.name)
+        for row in rows:
+            if "problem" in row or "seen" in row:
+                screen.take(from_row(row.get("problem") or row["seen"]), split.name)
     return len(problems)
 
 
@@ -159,7 +202,7 @@ def _require_enough(split: Split, wanted: SplitSettings) -> None:
     told = json.dumps(split.reasons)
     if wanted.file is None and len(split.problems) < wanted.problems:
         raise BadInput(
-            f"data.{split.name}.{'grammar' if wanted.grid is None else 'grid'}: gave only {len(split.problems)} of "
+            f"data.{split.name}.{wanted.source}: gave only {len(split.problems)} of "
             f"{wanted.problems} different problems ({told}); widen it or ask for fewer"
         )
     if not split.problems:
@@ -169,7 +212,9 @@ def _require_enough(split: Split, wanted: SplitSettings) -> None:
 def _made(
     source: Source, begin: int, end: int, wanted: SplitSettings, settings: RunSettings
 ) -> Iterator[tuple[Candidate, Problem | Rejected]]:
-    """Each candidate of a wave with what became of it, in order."""
+    """Each candidate of a wave with what became of it, in order. The teacher is asked here, not in the tasks."""
+    if isinstance(source, Taught):
+        source = Listed(tuple(source.candidates(begin, end)), begin)
     chunks = [{"begin": start, "end": min(start + _CHUNK, end)} for start in range(begin, end, _CHUNK)]
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
         partial(_make_chunk, source=source, wanted=wanted, reward=settings.reward, state_text=settings.data.state_text)

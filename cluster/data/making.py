@@ -20,9 +20,11 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner, st
     """Execute a candidate, as it is and with its anchors, and make it a problem whose states show values as asked.
 
     Raises:
-        Rejected: it does not run to a value, its anchors change it or its two runs differ, its trace is too long, a value
-            is too large, or its source is wrong about its output.
+        Rejected: its source gave no program, it does not run to a value, its anchors change it or its two runs differ, its
+            trace is too long, a value is too large, or its source is wrong about its output.
     """
+    if candidate.fault:
+        raise Rejected(*candidate.fault.split(" | ", 1))
     try:
         instrumented = instrument(candidate.code, candidate.call, state_text)
     except ProgramError as error:
@@ -54,7 +56,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner, st
         state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
-    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains else problem
+    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains is True else problem
 
 
 def _chain(problem: Problem, instrumented: Instrumented, sandbox: Runner) -> str:

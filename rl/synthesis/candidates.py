@@ -15,6 +15,8 @@ class Candidate:
     source: str
     cell: str = ""
     """Its cell of the grid, where it was written for one."""
+    fault: str = ""
+    """Why its source could give no program: `reason` or `reason | detail`; `code` is then what it gave instead."""
 
 
 class Rejected(Exception):
