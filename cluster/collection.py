@@ -10,7 +10,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
 from rl.problems import Problem
-from rl.prompts import prompt
+from rl.prompts import prompt_ids
 from rl.tokens import decode, load_tokenizer, token_span
 from rl.trajectories import Completion, Score, Trajectory
 from rollout.engine import Sampling
@@ -55,7 +55,7 @@ class Collector:
 
     def prompt_ids(self, problem: Problem) -> list[int]:
         """The problem's prompt as tokens."""
-        return [self.tokenizer.bos_token_id, *self.tokenizer.encode(prompt(problem), add_special_tokens=False)]
+        return prompt_ids(problem, self.tokenizer)
 
     async def sample(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Ask the model alone.
@@ -112,6 +112,7 @@ class Collector:
                 text=text,
                 score=score,
                 token_spans=[token_span(starts, span) for span in score.step_spans],
+                print_spans=[token_span(starts, span) for span in score.print_spans],
             )
             for completion, (text, starts), score in zip(completions, decoded, scores, strict=True)
         ]

@@ -87,7 +87,9 @@ class DataSettings(Settings):
     validation: SplitSettings
     rl: SplitSettings
     heldout: SplitSettings
-    heldout_seed: int = 20_261_123
+    decoupled: bool = True
+    """Whether the output and the input task have prompts of their own; false is StepCodeReasoner's ablation."""
+    heldout_seed: int = 20_261_124
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
     state_text: StateText = "str"
     """How states show values, in every split: `str` as the paper has it, or `repr`, in which strings are quoted."""
@@ -126,8 +128,8 @@ class RunSettings(Settings):
     sft: SupervisedSettings = SupervisedSettings()
     rl: PolicySettings = PolicySettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    controls: list[Literal["sft_longer", "terminal"]] = []
-    """Comparisons that start from the same SFT model and get RL's wall time."""
+    controls: list[Literal["sft_longer", "terminal", "step", "rl_only"]] = []
+    """Comparisons that get RL's wall time: more SFT and RL by another algorithm from the same SFT model, RL without SFT."""
     learner: LearnerSettings = LearnerSettings()
     rollout: RolloutSettings = RolloutSettings()
     reward: RewardSettings = RewardSettings()

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import BadInput
-from cluster.data.making import same_value_text
 from cluster.runs import write_jsonl
 from cluster.user_rows import LONGEST, read_rows, read_text, text
 from reward.sandbox import Execution, Level, Limits, Program, Sandbox, SandboxUnavailable
 from reward.scoring import score_group
 from reward.tracing import trace
 from rl.anchors import ProgramError, StateText, instrument
+from rl.answers import same_value_text
 from rl.problems import Problem, Task
 from rl.verdicts import Verdict
 
@@ -126,8 +126,11 @@ def score_file(sandbox: Sandbox, path: Path, out: Path) -> dict[str, int]:
         How many rows got which verdict.
 
     Raises:
-        BadInput: a row is not that, its program does not run, or it does not return the `output` given.
+        BadInput: a row is not that, its program does not run, or it does not return the `output` given; or `out` is no
+            place for a file.
     """
+    if out.is_dir():
+        raise BadInput(f"--out {out}: is a folder, a file is needed")
     scored = []
     counts: dict[str, int] = {}
     for number, row in read_rows(path):

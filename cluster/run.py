@@ -29,7 +29,7 @@ from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
 from rl.benchmarks.accuracy import guess_accuracy
-from rl.prompts import prompt
+from rl.prompts import chain_ids, prompt, prompt_ids
 from rl.tokens import load_tokenizer
 
 disable_progress_bar()
@@ -93,7 +93,7 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
         ("base", lambda: _base_model(job)),
         ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
         ("sft_evaluation", lambda: _evaluate(job, "sft")),
-        ("rl", lambda: _policy(job, "rl", settings.rl, weights)),
+        ("rl", lambda: _policy(job, "rl", "sft", settings.rl, weights)),
         ("rl_evaluation", lambda: _evaluate(job, "rl")),
     ]
     for control in settings.controls:
@@ -109,13 +109,16 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
 
 
 def _control(job: Job, control: str, weights: Path) -> None:
-    """Train a comparison for as long as RL took, from the same SFT model."""
+    """Train a comparison for as long as RL took."""
     settings, seconds = job.settings, job.run.rows("rl")[-1]["seconds"]
-    if control == "terminal":
-        update = {"algorithm": "terminal", "steps": settings.rl.steps * 10, "max_seconds": seconds}
-        _policy(job, control, settings.rl.model_copy(update=update), weights)
-    else:
+    if control == "sft_longer":
         _supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
+        return
+    update: dict[str, Any] = {"steps": settings.rl.steps * 10, "max_seconds": seconds}
+    if control != "rl_only":
+        update["algorithm"] = control
+    start_from = "base" if control == "rl_only" else "sft"
+    _policy(job, control, start_from, settings.rl.model_copy(update=update), weights)
 
 
 def _data(job: Job, sources: dict[str, Source]) -> None:
@@ -135,9 +138,9 @@ def _examples(job: Job, split: str) -> list[Example]:
     tokenizer = load_tokenizer(job.run.model("base"))
     examples = []
     for problem in read_split(job.run.split(split)):
-        prompt_ids = [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
-        response_ids = [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]
-        examples.append(Example(prompt_ids, response_ids, [0.0] * len(response_ids), [0.0] * len(response_ids)))
+        response_ids = chain_ids(problem, tokenizer)
+        nothing = [0.0] * len(response_ids)
+        examples.append(Example(prompt_ids(problem, tokenizer), response_ids, nothing, [*nothing]))
     return examples
 
 
@@ -178,7 +181,7 @@ class MetricsLog:
         self._run.log(self._stage, row)
 
 
-def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> None:
+def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, weights: Path) -> None:
     rollout, reward = job.pools.start()
     run = job.run
     actor: Any = ray.remote(ExperienceStream)
@@ -197,7 +200,7 @@ def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> No
         )
     )
     policy = learner.policy.PolicyJob(
-        model_folder=str(run.model("sft")),
+        model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),
         weights_folder=str(weights),
         experience=StreamClient(stream),

@@ -39,6 +39,8 @@ class Problem:
     """A checked response in the output format (reasoning, prints, answer); empty where chains are scarce."""
     source: str = ""
     """Where the program comes from: `generator`, `cruxeval`, a file's name."""
+    decoupled: bool = True
+    """Whether its prompt names its task, or is the one prompt for both tasks (StepCodeReasoner's ablation)."""
     tags: dict[str, str] = field(default_factory=dict)
     """Facts for reports, for example `{"statements": "4"}`."""
     state_text: StateText = "str"

@@ -1,8 +1,11 @@
-"""Prompts out: the text a model is asked with.
+"""Prompts out: the text a model is asked with, and all of it as tokens.
 
 The two tasks have system prompts of their own, StepCodeReasoner's "task decoupling" (3.2, appendix A), in our words and
-short enough for a small model's window.
+short enough for a small model's window. A tokenizer with a chat template gets its messages through it; one without gets
+plain text. A problem that is not decoupled gets one prompt for both tasks.
 """
+
+from typing import Any, Protocol
 
 from rl.problems import Problem, Task
 
@@ -14,6 +17,24 @@ SYSTEM = {
     Task.INPUT: "Propose an input with this output, predict each print, then answer with the input.",
 }
 
+UNIFIED = "Fill in ????: propose an input if asked for one, predict each print, then answer."
+
+
+class ChatTokenizer(Protocol):
+    """The part of a Hugging Face tokenizer needed here."""
+
+    chat_template: Any
+    bos_token_id: Any
+    eos_token_id: Any
+
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]:
+        """Ids of a text."""
+        ...
+
+    def apply_chat_template(self, conversation: Any, /, *, tokenize: bool, add_generation_prompt: bool) -> Any:
+        """The text of messages."""
+        ...
+
 
 def assertion(problem: Problem) -> str:
     """The assertion with a hole: `assert f(1, [2]) == ????`, or `assert f(????) == 3` for the input task."""
@@ -24,5 +45,32 @@ def assertion(problem: Problem) -> str:
 
 
 def prompt(problem: Problem) -> str:
-    """The whole prompt: system line, instrumented program, assertion. The response follows it directly."""
-    return f"{SYSTEM[problem.task]}\n{problem.instrumented.rstrip()}\n{assertion(problem)}\n"
+    """The whole prompt as plain text: system line, instrumented program, assertion. The response follows it directly."""
+    return f"{_system(problem)}\n{_question(problem)}\n"
+
+
+def messages(problem: Problem) -> list[dict[str, str]]:
+    """The same as a chat: system, user, and where the problem has a chain the assistant's response."""
+    chat = [{"role": "system", "content": _system(problem)}, {"role": "user", "content": _question(problem)}]
+    return [*chat, {"role": "assistant", "content": problem.chain}] if problem.chain else chat
+
+
+def _system(problem: Problem) -> str:
+    return SYSTEM[problem.task] if problem.decoupled else UNIFIED
+
+
+def _question(problem: Problem) -> str:
+    return f"{problem.instrumented.rstrip()}\n{assertion(problem)}"
+
+
+def prompt_ids(problem: Problem, tokenizer: ChatTokenizer) -> list[int]:
+    """The prompt as tokens: through the tokenizer's chat template if it has one, else plain text after its first token."""
+    if tokenizer.chat_template is None:
+        return [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
+    text = tokenizer.apply_chat_template(messages(problem)[:2], tokenize=False, add_generation_prompt=True)
+    return tokenizer.encode(text, add_special_tokens=False)  # the template writes the first token itself
+
+
+def chain_ids(problem: Problem, tokenizer: ChatTokenizer) -> list[int]:
+    """The problem's chain as tokens, ended by the token that ends a response when sampled."""
+    return [*tokenizer.encode(problem.chain, add_special_tokens=False), tokenizer.eos_token_id]

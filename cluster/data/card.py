@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
@@ -11,7 +11,8 @@ from cluster.config import RunSettings
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem
-from rl.prompts import prompt
+from rl.prompts import chain_ids, prompt, prompt_ids
+from rl.synthesis.grid import cells
 from rl.tokens import load_tokenizer
 
 _PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
@@ -24,7 +25,8 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
     """Leave `README.md` beside the splits, with a header by which `datasets.load_dataset` finds them."""
     splits = {name: read_split(run.split(name)) for name in SPLITS}
     funnel = json.loads((run.path / "data" / "funnel.json").read_text())
-    names, count = _measure(settings.data.tokenizer)
+    tokenizer = settings.data.tokenizer
+    unit = "characters" if tokenizer is None else f"tokens of {tokenizer.name}"
     sections = [
         _header(),
         f"# {settings.name}: problems of execution prediction\n\n"
@@ -34,7 +36,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
         "## What was set aside\n\n" + _funnel(funnel) + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
         "## Anchors a problem, per cent\n\n" + _anchors(splits),
-        f"## Lengths in {names}: median, 95th percentile, longest\n\n" + _lengths(splits, count),
+        f"## Lengths in {unit}: median, 95th percentile, longest\n\n" + _lengths(splits, tokenizer),
         "## Sources\n\n" + _sources(splits),
     ]
     if any("cell" in problem.tags for problems in splits.values() for problem in problems):
@@ -83,20 +85,16 @@ def _anchors(splits: dict[str, list[Problem]]) -> str:
     return _table(["anchors", *splits, "paper, table 12"], rows)
 
 
-def _measure(tokenizer: Path | None) -> tuple[str, Callable[[str], int]]:
-    """What lengths are counted in, and how."""
+def _lengths(splits: dict[str, list[Problem]], tokenizer: Path | None) -> str:
     if tokenizer is None:
-        return "characters", len
-    loaded = load_tokenizer(tokenizer)
-    return f"tokens of {tokenizer.name}", lambda text: len(loaded.encode(text, add_special_tokens=False))
-
-
-def _lengths(splits: dict[str, list[Problem]], count: Callable[[str], int]) -> str:
-    rows: list[list[object]] = []
-    for name, problems in splits.items():
-        prompts = [count(prompt(problem)) for problem in problems]
-        chains = [count(problem.chain) for problem in problems if problem.chain]
-        rows.append([name, _spread(prompts), _spread(chains)])
+        measured = {name: [(len(prompt(one)), len(one.chain)) for one in found] for name, found in splits.items()}
+    else:
+        loaded = load_tokenizer(tokenizer)
+        measured = {
+            name: [(len(prompt_ids(one, loaded)), len(chain_ids(one, loaded)) if one.chain else 0) for one in found]
+            for name, found in splits.items()
+        }
+    rows = [[name, _spread([a for a, _ in pairs]), _spread([b for _, b in pairs if b])] for name, pairs in measured.items()]
     return _table(["split", "prompt", "chain"], rows)
 
 
@@ -114,11 +112,14 @@ def _sources(splits: dict[str, list[Problem]]) -> str:
 
 
 def _cells(splits: dict[str, list[Problem]]) -> str:
-    """Problems by type and difficulty; single methods are too many for a page and stand in each row's `tags`."""
-    cells = [
-        problem.tags["cell"].split("/") for problems in splits.values() for problem in problems if "cell" in problem.tags
-    ]
-    levels = sorted({cell[-1] for cell in cells})
-    counts = Counter((cell[0], cell[-1]) for cell in cells)
-    rows = [[kind, *(counts[kind, level] for level in levels)] for kind in sorted({cell[0] for cell in cells})]
-    return _table(["type", *levels], rows)
+    """Problems by type and configuration, and how evenly the cells are filled; each row's `tags` name its cell."""
+    named = [problem.tags["cell"] for problems in splits.values() for problem in problems if "cell" in problem.tags]
+    counts = Counter((name.partition(" ")[0], name.rpartition("/")[2]) for name in named)
+    units, levels = sorted({unit for unit, _ in counts}), sorted({level for _, level in counts})
+    rows = [[unit, *(counts[unit, level] for level in levels)] for unit in units]
+    shares = Counter(named).values()
+    told = (
+        f"{len(shares)} of {len(cells())} cells hold a problem; the fullest holds {max(shares)}, "
+        f"the median {median(shares):g}."
+    )
+    return _table(["type", *(f"configuration {level}" for level in levels)], rows) + f"\n\n{told}"

@@ -9,7 +9,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from math import ceil
 from pathlib import Path
@@ -79,7 +79,7 @@ def build(settings: RunSettings, sources: dict[str, Source], run: RunFolder, adv
             advance(_take(split, rows, screen))
         _fill(split, wanted, sources[name], settings, screen, parts, advance)
         _require_enough(split, wanted)
-        write_split(run.split(name), split.problems)
+        write_split(run.split(name), [replace(problem, decoupled=settings.data.decoupled) for problem in split.problems])
         splits.append(split)
     write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
     funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}

@@ -1,12 +1,15 @@
 """From a candidate to a problem: instrumented, run twice in the sandbox, and judged by what the runs gave."""
 
+from dataclasses import replace
+
 from cluster.config import SplitSettings
-from reward.tracing import Runner, Trace, agrees_with, trace
-from rl.anchors import ProgramError, StateText, instrument
-from rl.answers import UnreadableAnswer, literal, same
+from reward.tracing import Runner, agrees_with, trace
+from rl.anchors import Instrumented, ProgramError, StateText, instrument
+from rl.answers import same_value_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
-from rl.synthesis.chains import chain
+from rl.synthesis.chains import chain_of
+from rl.synthesis.narration import located, visits_of
 from rl.verdicts import Verdict
 
 MAX_STATES = 10
@@ -39,8 +42,7 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner, st
         raise Rejected("a value shows its address")
     if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
         raise Rejected("a value has no text in UTF-8")
-    text = _chain(candidate, traced) if split.chains else ""
-    return Problem(
+    problem = Problem(
         id=candidate.id,
         code=candidate.code,
         call=candidate.call,
@@ -48,23 +50,15 @@ def make_problem(candidate: Candidate, split: SplitSettings, sandbox: Runner, st
         states=list(traced.states),
         output=traced.output,
         task=split.task,
-        chain=text,
         source=candidate.source,
         state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
+    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains else problem
 
 
-def _chain(candidate: Candidate, traced: Trace) -> str:
+def _chain(problem: Problem, instrumented: Instrumented, sandbox: Runner) -> str:
     try:
-        return chain(candidate.code, candidate.call, traced.states, traced.output or "")
+        return chain_of(problem, lambda: visits_of(trace(sandbox, located(instrumented)).states))
     except ValueError as error:
         raise Rejected("no chain", str(error)) from None
-
-
-def same_value_text(recorded: str, output: str) -> bool:
-    """Whether a recorded output, in whatever spacing, quotes and order of a set, is the value that `output` shows."""
-    try:
-        return same(literal(recorded), literal(output))
-    except UnreadableAnswer:
-        return recorded.strip() == output

@@ -1,6 +1,7 @@
 """Where programs come from: a built-in generator, or a file. Every source gives its programs by number."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -10,8 +11,8 @@ from cluster.data.splits import SPLITS
 from cluster.user_rows import read_rows, text
 from rl.seeds import derived_seed
 from rl.synthesis.candidates import Candidate
-from rl.synthesis.generator import Grammar, generate
-from rl.synthesis.grid import cells, inputs, mutate, write_program
+from rl.synthesis.generator import GENERATOR, Grammar, generate
+from rl.synthesis.grid import Cell, cells, inputs, mutate, write_program
 
 
 class Source(Protocol):
@@ -39,7 +40,7 @@ class Generated:
         found = []
         for index in range(begin, end):
             code, call = generate(derived_seed(self.seed, self.split), index, self.grammar)
-            found.append(Candidate(f"{self.split}-{index}", code, call, None, "generator"))
+            found.append(Candidate(f"{self.split}-{index}", code, call, None, GENERATOR))
         return found
 
 
@@ -61,7 +62,7 @@ class Gridded:
         return found
 
     def _calls(self, number: int) -> list[Candidate]:
-        cell = cells()[number % len(cells())]
+        cell = _round()[number % len(_round())]
         rng = Random(derived_seed(self.seed, f"{self.split}/{number}"))
         program = write_program(cell, rng)
         arguments = inputs(program.parameters, rng, 1)[0]
@@ -71,6 +72,12 @@ class Gridded:
             found.append(Candidate(name, program.source, program.call(arguments), None, "grid", str(cell)))
             arguments = mutate(arguments, rng)
         return found
+
+
+@cache
+def _round() -> tuple[Cell, ...]:
+    """The cells in an order that mixes types and configurations, so that any stretch of it holds some of each."""
+    return tuple(Random(0).sample(cells(), len(cells())))
 
 
 @dataclass(frozen=True, slots=True)

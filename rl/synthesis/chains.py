@@ -1,15 +1,39 @@
-"""Reasoning chains for problems whose trace is known: the response a model is to learn from, in the output format.
+"""Reasoning chains for problems whose trace is known: the response a model is to learn from.
 
-Only programs of the kind that `generator.py` makes have chains. The text comes from the program and is checked against
-its executed states and output, so a chain never says anything that execution did not.
+`chain_of` is for every problem. Programs that `generator.py` makes have a terse language of their own for the output task,
+made here out of the program and checked against its executed states and output; all else is narrated (`narration/`).
 """
 
 import ast
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 
+from rl.problems import Problem, Task
 from rl.responses import render
+from rl.synthesis.acceptance import objections
+from rl.synthesis.generator import GENERATOR
 from rl.synthesis.interpreter import Env, evaluate
+from rl.synthesis.narration import Visit, narrate
 from rl.synthesis.replay import Step, replay
+
+
+def chain_of(problem: Problem, visits: Callable[[], Sequence[Visit]]) -> str:
+    """A correct response to a problem, from its trace, for its task. The same problem gives the same text.
+
+    Args:
+        problem: its states and output come from execution.
+        visits: gives the executed anchors with their lines and exact values; called for what has to be narrated.
+
+    Raises:
+        ValueError: there is no such response, with the reason.
+    """
+    if problem.source == GENERATOR and problem.task is Task.OUTPUT:
+        return chain(problem.code, problem.call, problem.states, problem.output)
+    response = narrate(problem, visits(), random.Random(f"{problem.task}/{problem.id}/{problem.call}"))
+    found = objections(problem, response)
+    if found:
+        raise ValueError(found[0])
+    return response
 
 
 def chain(code: str, call: str, states: Sequence[str], output: str) -> str:

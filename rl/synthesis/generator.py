@@ -15,6 +15,9 @@ from textwrap import indent
 from rl.synthesis.interpreter import Env
 from rl.synthesis.replay import Step, replay
 
+GENERATOR = "generator"
+"""The `source` of its problems."""
+
 _INT_NAMES = ("n", "k", "a", "b", "c", "x", "y", "total", "count", "best", "last")
 _LIST_NAMES = ("nums", "items", "out", "rest", "part", "row")
 

@@ -254,3 +254,17 @@ def test_python_m_cluster_is_the_command(program):
     done = subprocess.run([*command[:4], "no.py"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("codereason: no.py: ")
+
+
+def test_a_state_with_half_a_character_is_shown(codereason, tmp_path):
+    path = tmp_path / "half.py"
+    path.write_text("def f():\n    x = chr(0xd800)\n    return 1\n")
+    status, out, _ = codereason("anchors", path, "--call", "f()")
+    assert (status, "x: \\ud800" in out) == (0, True)
+
+
+@pytest.mark.parametrize("out", [".", "/", ".."])
+def test_scores_are_not_written_over_a_folder(codereason, tmp_path, out):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("")
+    assert codereason("score", rows, "--out", out) == (2, "", f"codereason: --out {out}: is a folder, a file is needed\n")

@@ -1,10 +1,12 @@
 """Answers are parsed, never run, and compared with their exact types."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.answers import UnreadableAnswer, literal, literal_call, same
+from rl.answers import UnreadableAnswer, literal, literal_call, same, same_value_text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -24,6 +26,9 @@ def test_a_value_is_the_same_as_itself(value):
         (True, 1),
         (1, 1.0),
         (0.0, -0.0),
+        (0j, complex(0, -0.0)),
+        (complex(-0.0, 1), complex(0.0, 1)),
+        ({0.0}, {-0.0}),
         ([1], (1,)),
         ([True], [1]),
         ({1: 2}, {1: 2.0}),
@@ -45,6 +50,15 @@ def test_nan_is_nan_and_order_of_keys_does_not_matter():
     assert same(float("nan"), float("nan"))
     assert same({1: 2, 3: 4}, {3: 4, 1: 2})
     assert same({1, 2}, {2, 1})
+    assert same({float("nan"), 1}, {1, float("nan")})
+
+
+def test_large_sets_and_dicts_are_compared_quickly():
+    began = time.process_time()
+    assert same(set(range(20_000)), set(range(20_000)))
+    assert same({(key,): key for key in range(20_000)}, {(key,): key for key in reversed(range(20_000))})
+    assert not same({key + 1: key for key in range(20_000)}, {key: key for key in range(20_000)})
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -116,3 +130,19 @@ def test_tricks_are_not_inputs(text):
         return
     assert text == "f(1) # f("
     assert call == "f(1)"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "output", "same"),
+    [
+        (' [1,"a"]\n', "[1, 'a']", True),
+        ("{2, 1}", "{1, 2}", True),
+        ("True", "1", False),
+        ("1.0", "1", False),
+        ("nan", "nan", True),
+        ("[[", "[1]", False),
+        ("-" * 5000 + "1", "-1", False),
+    ],
+)
+def test_a_recorded_output_is_compared_as_a_value(recorded, output, same):
+    assert same_value_text(recorded, output) is same

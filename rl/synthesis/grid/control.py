@@ -9,6 +9,9 @@ from rl.synthesis.grid.statements import consume, other, small_step, test, use
 _LOOPED = frozenset({"enumerate", "zip", "range", "reversed", "sorted", "items", "keys", "values"})
 """Methods and functions that a `for` can go over."""
 
+_SEQUENCES = frozenset(ELEMENTS) - {"set", "dict"}
+"""Kinds that have an order and indices."""
+
 
 def structures(scope: Scope, depth: int) -> list[str]:
     """Which structures to nest, from the outside in: drawn evenly, but at most two loops, or nobody could follow."""
@@ -37,6 +40,8 @@ def _work(scope: Scope, forms: tuple[Form, ...]) -> None:
     times = 1 if scope.uses > 1 or rng.random() < 0.35 else 2
     for _ in range(times):
         use(scope, forms, keep=rng.random() < 0.35)
+        if scope.ended():
+            return
     if rng.random() < 0.2 and scope.cell.configuration.others:
         other(scope, keep=False)
     drain(scope)
@@ -46,6 +51,8 @@ def drain(scope: Scope) -> None:
     """Collects what this block has named and nothing has used."""
     for found in scope.variables:
         if found.pending and found.level == scope.level and scope.level > 0:
+            if scope.ended():
+                raise DeadEnd
             found.pending = False
             consume(scope, Expression(found.name, found.kind))
 
@@ -97,7 +104,7 @@ def _header(scope: Scope, forms: tuple[Form, ...], *, deep: bool) -> tuple[str, 
         return _zip(scope, kind, wanted)
     source = variable(scope, kind if kind in ELEMENTS and kind != "dict" else "ints", Filling(), filled=True)
     item = _element(scope, source)
-    if form == "sorted" or source.kind == "set":
+    if (form == "sorted" and source.kind in ("ints", "words", "tuple", "floats", "str")) or source.kind == "set":
         _count(scope, wanted, "sorted")
         return f"for {item.name} in sorted({source.name}):", [item], {source.name}
     if form == "reversed":
@@ -109,7 +116,7 @@ def _header(scope: Scope, forms: tuple[Form, ...], *, deep: bool) -> tuple[str, 
         start = ", 1" if rng.random() < 0.2 else ""
         return f"for {index.name}, {item.name} in enumerate({source.name}{start}):", [index, item], {source.name}
     long = scope.loops or (deep and source.kind == "str")
-    tail = f"[:{rng.randint(2, 3)}]" if long and source.kind in ("ints", "words", "str", "tuple") else ""
+    tail = f"[:{rng.randint(2, 3)}]" if long and source.kind != "set" else ""
     return f"for {item.name} in {source.name}{tail}:", [item], {source.name}
 
 
@@ -125,7 +132,7 @@ def _loop_kind(scope: Scope, forms: tuple[Form, ...]) -> str:
     """What to loop over, so that the loop binds what the method works on."""
     needs = {part.kind for form in forms for part in form.parts if not isinstance(part, str) and part.kind}
     fits = [several for several, one in ELEMENTS.items() if one in needs]
-    fits += [kind for kind in needs if kind in ELEMENTS and scope.rng.random() < 0.3]
+    fits += [kind for kind in sorted(needs) if kind in ELEMENTS and scope.rng.random() < 0.3]
     present = [found.kind for found in scope.variables if found.kind in ELEMENTS and found.filled]
     fits = [kind for kind in fits if kind != "dict"]
     rng = scope.rng
@@ -171,7 +178,7 @@ def _over_dict(scope: Scope, form: str, wanted: str) -> tuple[str, list[Variable
 
 def _zip(scope: Scope, kind: str, wanted: str) -> tuple[str, list[Variable], set[str]]:
     filling = Filling()
-    left = variable(scope, kind if kind in ("ints", "words", "str", "tuple") else "words", filling, filled=True)
+    left = variable(scope, kind if kind in _SEQUENCES else "words", filling, filled=True)
     right = variable(scope, scope.rng.choice(("ints", "words", "ints")), filling, filled=True)
     _count(scope, wanted, "zip")
     one, two = _element(scope, left), _element(scope, right)
@@ -261,7 +268,7 @@ _Plan = tuple[list[str], str, list[tuple[str, Variable]], list[str], set[str]]
 
 
 def _sequence(scope: Scope, kind: str) -> Variable:
-    fitting = kind if kind in ("ints", "words", "str", "tuple") else "ints"
+    fitting = kind if kind in _SEQUENCES else "ints"
     return variable(scope, fitting, Filling(), filled=True)
 
 
@@ -279,7 +286,7 @@ def _walk(scope: Scope, kind: str) -> _Plan:
 
 def _empty_queue(scope: Scope, kind: str) -> _Plan:
     """Takes items off a copy until none is left."""
-    source = _sequence(scope, "words" if kind in ("words", "str") else "ints")
+    source = _sequence(scope, "words" if kind == "str" else kind)
     queue = scope.fresh(("queue", "stack", "pending", "remaining"))
     item = _element(scope, source)
     taken = "pop()" if queue == "stack" or scope.rng.random() < 0.3 else "pop(0)"
@@ -316,7 +323,7 @@ def _from_both_ends(scope: Scope, kind: str) -> _Plan:
     low, high = scope.rng.choice(pairs)
     scope.taken.update((low, high))
     one = ELEMENTS[source.kind]
-    a, b = scope.fresh(("front", "head_item")), scope.fresh(("back", "tail_item"))
+    a, b = scope.first(("front", "head")), scope.first(("back", "tail"))
     scope.note("len")
     bound = [
         (f"{a}, {b} = {source.name}[{low}], {source.name}[{high}]", Variable(a, one, filled=True, member=source.name)),

@@ -63,6 +63,19 @@ def _by_kind() -> dict[str, tuple[Form, ...]]:
 CALLS = _by_kind()
 """Forms that call a method or function, by the kind of the value; the common ones stand there more often."""
 
+
+def _by_food() -> dict[str, tuple[Form, ...]]:
+    found: dict[str, list[Form]] = {}
+    for form in chain.from_iterable(CALLS.values()):
+        kinds = [part.kind for part in form.parts if isinstance(part, Hole) and part.kind in VALUES]
+        if kinds:
+            found.setdefault(kinds[0], []).append(form)
+    return {kind: tuple(forms) for kind, forms in found.items()}
+
+
+CALLS_ON = _by_food()
+"""The same, by the kind of value that they work on."""
+
 MAKERS = {"ints": "list", "words": "list", "set": "set", "dict": "dict"}
 """The call that copies a collection."""
 
@@ -165,8 +178,13 @@ def value(scope: Scope, kind: str, filling: Filling, budget: int, *, live: bool 
             return fill(scope, form, budget - 1)
     found = scope.choose(kind, filling.names)
     full = len(scope.parameters) >= scope.most_parameters
-    if found is None and kind in ("int", "str") and not live and (full or chance > 0.7):
-        return Expression(literal("num" if kind == "int" else "str", scope.rng), kind)
+    if found is None and kind == "bool":
+        form = _inner_form(scope, kind)
+        if form is None:
+            raise DeadEnd
+        return fill(scope, form, 0)
+    if found is None and not live and (full or (kind in ("int", "str") and chance > 0.7)):
+        return Expression(literal(kind, scope.rng), kind)
     if found is None and full:
         form = _inner_form(scope, kind)
         if form is None or budget < -1:

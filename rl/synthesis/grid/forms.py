@@ -17,8 +17,6 @@ from rl.synthesis.grid.methods_text import BUILT_IN, FLOAT, STR
 VALUES = frozenset({"int", "float", "str", "bool", "ints", "words", "tuple", "set", "dict"})
 """Kinds that variables have: `ints` and `words` are lists, `tuple` and `set` hold numbers, `dict` maps str to int."""
 
-SHOWN_ONLY = frozenset({"pairs", "pair", "texts", "bytes", "tuplef"})
-"""Kinds that are only returned or collected: lists of pairs, a pair, tuples of str or float, bytes."""
 
 LITERALS = frozenset(
     {
@@ -169,7 +167,8 @@ def _needs(tree: ast.AST) -> dict[str, int]:
         match node:
             case ast.BinOp(left=left, op=op, right=right):
                 level = _OPERATORS[type(op)]
-                sides = ((left, level), (right, level + 1))
+                binds_right = isinstance(op, ast.Pow)
+                sides = ((left, level + binds_right), (right, level + (not binds_right)))
             case ast.Compare(left=left, comparators=rights):
                 sides = ((left, 7), *((right, 7) for right in rights))
             case ast.Attribute(value=value) | ast.Subscript(value=value):

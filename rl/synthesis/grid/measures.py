@@ -62,12 +62,13 @@ def uses(tree: ast.AST, cell: Cell) -> int:
 def other_calls(tree: ast.Module, cell: Cell) -> set[str]:
     """Names of the methods and functions called, without the cell's own, the program's, and plain conversions.
 
-    `sorted` counts as a conversion where it gives a set its order in a `return`.
+    Where none is allowed, `sorted` in a `return` is a conversion: it gives a set its order.
     """
     own = {cell.method.removeprefix("math."), *COMPANIONS.get(cell.method, ())}
     own |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     called = set(_called(tree)) - own - CONVERSIONS
-    return called - {"sorted"} if _sorted_only_returned(tree) else called
+    plain = not cell.configuration.others and _sorted_only_returned(tree)
+    return called - {"sorted"} if plain else called
 
 
 def _sorted_only_returned(tree: ast.Module) -> bool:

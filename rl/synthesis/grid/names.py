@@ -49,6 +49,12 @@ COLLECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("rooms", "room"),
         ("known", "code"),
     ),
+    "floats": (("prices", "price"), ("rates", "rate"), ("lengths", "length"), ("samples", "sample"), ("fees", "fee")),
+    "sets": (("groups", "group"), ("teams", "team"), ("clusters", "cluster"), ("baskets", "basket")),
+    "tuples": (("rows", "row"), ("points", "point"), ("records", "record"), ("boxes", "box")),
+    "dicts": (("orders", "order"), ("records", "record"), ("reports", "report"), ("carts", "cart")),
+    "rows": (("rows", "row"), ("batches", "batch"), ("matrix", "row"), ("chunks", "chunk"), ("series", "run")),
+    "lists": (("groups", "group"), ("paths", "path"), ("menus", "menu"), ("rosters", "roster")),
     "dict": (
         ("stock", "item", "amount"),
         ("ages", "person", "age"),
@@ -79,6 +85,7 @@ SUMS: dict[str, tuple[str, ...]] = {
     "flags": ("flags", "checks", "outcomes"),
     "set": ("seen", "unique", "visited"),
     "dict": ("tally", "summary", "table", "lookup", "index"),
+    "tuple": ("result", "picked", "combined"),
     "bool": ("valid", "accepted", "outcome"),
     "count": ("count", "hits", "matched"),
     "best": ("best", "highest", "peak"),
@@ -92,7 +99,20 @@ COPIES: dict[str, tuple[str, ...]] = {
     "dict": ("updated", "remaining", "current", "merged"),
 }
 
-ELEMENTS: dict[str, str] = {"ints": "int", "words": "str", "tuple": "int", "set": "int", "str": "str", "dict": "str"}
+ELEMENTS: dict[str, str] = {
+    "ints": "int",
+    "words": "str",
+    "tuple": "int",
+    "set": "int",
+    "str": "str",
+    "dict": "str",
+    "floats": "float",
+    "sets": "set",
+    "tuples": "tuple",
+    "dicts": "dict",
+    "rows": "ints",
+    "lists": "words",
+}
 """The kind of what a loop over a collection binds."""
 
 _LOCALS = {
@@ -135,13 +155,21 @@ def literal(pool: str, rng: Random) -> str:
             return str(rng.randint(1, 3))
         case "times":
             return rng.choice("223")
-        case "num":
+        case "num" | "int":
             return str(rng.randint(3, 9))
         case "base":
             return str(rng.choice((2, 3, 4, 5, 10)))
         case "width":
             return str(rng.randint(6, 12))
-        case "decimal":
+        case "ints":
+            return f"[{rng.randint(1, 9)}, {rng.randint(1, 9)}]"
+        case "words":
+            return f'["{rng.choice(_STRINGS["str"])}", "{rng.choice(_STRINGS["char"])}"]'
+        case "tuple":
+            return f"({rng.randint(1, 9)}, {rng.randint(1, 9)})"
+        case "dict":
+            return f'{{"{rng.choice(_STRINGS["str"])}": {rng.randint(1, 9)}}}'
+        case "decimal" | "float":
             return rng.choice(("0.5", "1.5", "2.5", "0.25", "1.25", "3.0"))
         case "code":
             return str(ord(rng.choice("aeiorst")))
@@ -149,7 +177,7 @@ def literal(pool: str, rng: Random) -> str:
             return rng.choice(("97", "65", "100"))
         case "digits":
             return f'"{rng.randint(10, 99)}"'
-        case "numbers":
+        case "numbers" | "set":
             return "{" + ", ".join(map(str, sorted(rng.sample(range(1, 13), rng.randint(2, 4))))) + "}"
         case _:
             return f'"{rng.choice(_STRINGS[pool])}"'

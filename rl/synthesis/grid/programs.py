@@ -4,6 +4,8 @@ A program grows from typed statements and expressions over a scope of typed vari
 something needs them. A draft that runs into a dead end, or misses what its cell asks for, is thrown away.
 """
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +18,12 @@ from rl.synthesis.grid.scope import DeadEnd, Line, Scope, Variable, rendered
 from rl.synthesis.grid.statements import change, distinct, other, test, use
 from rl.synthesis.grid.values import Parameter, literal
 
-_DRAFTS = 200
+_NAME = re.compile(r"(?<![.\w])[a-z_]\w*")
+_F_STRING, _STRING = re.compile(r'\bf"([^"]*)"'), re.compile(r'"[^"]*"')
+_UNREAD = frozenset({"mark", "turn", "step_no"})
+"""Names that may be bound and not read."""
+
+_DRAFTS = 400
 """No cell needs more attempts than this, as a test says."""
 
 _EMPTY = {"int": "0", "float": "0.0", "str": '""', "ints": "[]", "words": "[]", "dict": "{}", "set": "set()"}
@@ -61,7 +68,8 @@ def _draft(cell: Cell, rng: Random) -> GridProgram | None:
     if cell.configuration.chain:
         helper, form, before = _helper(cell, rng)
         scope.taken.add(form.method)
-        forms = (form, form, *forms) if rng.random() < 0.4 else (form,)
+        scope.locals.add(form.method)
+        forms = (form, form, rng.choice(forms)) if before[0] < 2 or rng.random() < 0.4 else (form,)
         scope.uses = before[0]
     lines, result = _body(scope, forms)
     if helper and form.method not in " ".join(lines):
@@ -69,6 +77,8 @@ def _draft(cell: Cell, rng: Random) -> GridProgram | None:
     uses, others, depth = scope.uses, scope.others + before[1], max(scope.depth, before[2])
     enough = uses >= 2 and depth >= 2 and (others > 0) == cell.configuration.others
     if not (enough and 1 <= len(scope.parameters) <= 3 and len(lines) <= 22):
+        return None
+    if not _all_used(scope, lines):
         return None
     name = "f" if rng.random() < 0.4 else function_name(result, scope.parameters[0].name, rng)
     if name in scope.taken:
@@ -79,6 +89,15 @@ def _draft(cell: Cell, rng: Random) -> GridProgram | None:
         text = ["import math", "", "", *text]
     parameters = tuple(Parameter(found.name, found.kind, found.member) for found in scope.parameters)
     return GridProgram(cell, "\n".join(text) + "\n", name, parameters)
+
+
+def _all_used(scope: Scope, lines: list[str]) -> bool:
+    """Whether every variable is looked at somewhere; the index of `range` need not be."""
+    text = _STRING.sub("", _F_STRING.sub(r"\1", "\n".join(lines)))
+    seen = Counter(_NAME.findall(text))
+    once = {name for name in scope.taken - scope.locals if seen[name] == 1}
+    loose = {parameter.name for parameter in scope.parameters} | _UNREAD
+    return once <= loose and all(seen[parameter.name] for parameter in scope.parameters)
 
 
 def _body(scope: Scope, forms: tuple[Form, ...]) -> tuple[list[str], str]:
@@ -154,8 +173,10 @@ def _returned(scope: Scope) -> tuple[str, str]:
         return scope.returns, f"return {f'sorted({made.text})' if scope.returns == 'set' else made.text}"
     if not left:
         left = [found for found in scope.variables if not found.parameter and found.level == 0][-1:]
-    if not left or len(left) > 3:
+    if not left:
         raise DeadEnd
+    if len(left) > 3:
+        return "tuple of all", f"return {', '.join(_grouped(scope, left))}"
     kinds = {found.kind for found in left}
     texts = [f"sorted({found.name})" if found.kind == "set" else found.name for found in left]
     if len(left) == 1:
@@ -165,11 +186,29 @@ def _returned(scope: Scope) -> tuple[str, str]:
         whole = _joined(scope, kind, [found.name for found in left])
         if whole:
             return kind if kind != "set" else "ints", f"return {whole}"
-    if scope.depth < 2 and "int" in kinds:
+    if scope.depth < 2 and "int" in kinds and not scope.cell.configuration.others:
         place = next(number for number, found in enumerate(left) if found.kind == "int")
         texts[place] = f"{texts[place]} * {rng.choice((2, 10))} + 1"
         scope.depth = 2
     return "tuple of all", f"return {', '.join(texts)}"
+
+
+def _grouped(scope: Scope, left: list[Variable]) -> list[str]:
+    """At most three values out of more, those of one kind put together.
+
+    Raises:
+        DeadEnd: there are more kinds than that.
+    """
+    kinds = list(dict.fromkeys(found.kind for found in left))
+    if len(kinds) > 3:
+        raise DeadEnd
+    texts: list[str] = []
+    for kind in kinds:
+        names = [found.name for found in left if found.kind == kind]
+        texts.append(_joined(scope, kind, names) if len(names) > 1 or kind == "set" else names[0])
+    if not all(texts):
+        raise DeadEnd
+    return texts
 
 
 def _joined(scope: Scope, kind: str, names: list[str]) -> str:
@@ -251,7 +290,10 @@ def _helper(cell: Cell, rng: Random) -> tuple[list[str], Form, tuple[int, int, i
     if name in scope.taken:
         raise DeadEnd
     header = f"def {name}({', '.join(found.name for found in scope.parameters)}):"
-    lines = [header, *rendered(scope.block, "    "), "", ""]
+    body = rendered(scope.block, "    ")
+    if not _all_used(scope, body):
+        raise DeadEnd
+    lines = [header, *body, "", ""]
     return lines, _call_of(name, kind, scope.parameters), (scope.uses, scope.others, scope.depth)
 
 

@@ -169,8 +169,15 @@ class Scope:
             return False
         return variable.kind not in ("set", "dict", "ints", "words") or self.rng.random() < 0.75
 
+    def ended(self) -> bool:
+        """Whether the present block has come to a `return`."""
+        last = self.block[-1] if self.block else ""
+        return isinstance(last, str) and last.startswith("return ")
+
     def emit(self, line: str) -> None:
         """Writes a line."""
+        if self.ended():
+            raise DeadEnd
         self.block.append(line)
 
     def open(self, header: str) -> list[Line]:

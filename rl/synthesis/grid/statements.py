@@ -3,7 +3,7 @@
 import re
 
 from rl.synthesis.grid.expressions import (
-    CALLS,
+    CALLS_ON,
     MAKERS,
     PLAIN,
     Expression,
@@ -15,11 +15,21 @@ from rl.synthesis.grid.expressions import (
     value,
     variable,
 )
-from rl.synthesis.grid.forms import Form
+from rl.synthesis.grid.forms import ATOM, Form
 from rl.synthesis.grid.names import COPIES, SUMS, literal
 from rl.synthesis.grid.scope import DeadEnd, Scope, Variable
 
-_EMPTY = {"bool": "False", "int": "0", "count": "0", "best": "0", "float": "0.0", "str": '""', "set": "set()", "dict": "{}"}
+_EMPTY = {
+    "bool": "False",
+    "tuple": "()",
+    "int": "0",
+    "count": "0",
+    "best": "0",
+    "float": "0.0",
+    "str": '""',
+    "set": "set()",
+    "dict": "{}",
+}
 _MORE_NAMES = {
     "int": ("value", "figure", "extra", "reach"),
     "float": ("portion", "adjusted", "extra"),
@@ -81,6 +91,13 @@ _WAYS: dict[str, tuple[tuple[str, str, int], ...]] = {
 """How a value goes into what is returned: the collector's kind, the statement, and how common it is."""
 
 
+_INVARIANT = 0.25
+"""How often a value that is the same in every round is let through: some methods leave no choice."""
+
+_REPEATED = 0.1
+"""How often the same text is let through again, for the same reason."""
+
+_NAME = re.compile(r"[a-z_]\w*")
 _CALLED = re.compile(r"(\w+)\(")
 
 
@@ -101,11 +118,23 @@ def consume(scope: Scope, made: Expression) -> None:
     scope.note(*_CALLED.findall(statement))
     if kind in ("int", "str") and " += {x}" in statement and made.precedence >= 10 and rng.random() < 0.25:
         text += _extra(scope, made)
+    if "{x}." in statement and made.precedence < ATOM:
+        text = f"({text})"
     scope.emit(statement.format(c=collector(scope, kind).name, x=text))
     _settle(scope, made.text)
 
 
-_RESULTS = {"int": "+=", "float": "+=", "str": "+=", "ints": "+=", "words": "+=", "set": "|=", "dict": "|=", "bool": "="}
+_RESULTS = {
+    "int": "+=",
+    "float": "+=",
+    "str": "+=",
+    "ints": "+=",
+    "words": "+=",
+    "set": "|=",
+    "dict": "|=",
+    "bool": "=",
+    "tuple": "+=",
+}
 
 
 def _settled_by_branch(scope: Scope, made: Expression) -> None:
@@ -118,7 +147,10 @@ def _settled_by_branch(scope: Scope, made: Expression) -> None:
         return
     result = collector(scope, kind)
     mark = (id(scope.block), result.name)
-    scope.emit(f"{result.name} {_RESULTS[kind] if mark in scope.assigned else '='} {made.text}")
+    if kind == "bool" and mark in scope.assigned:
+        scope.emit(f"{result.name} = {result.name} and {made.text}")
+    else:
+        scope.emit(f"{result.name} {_RESULTS[kind] if mark in scope.assigned else '='} {made.text}")
     scope.assigned.add(mark)
     _settle(scope, made.text)
 
@@ -197,18 +229,29 @@ def distinct(scope: Scope, form: Form) -> Expression:
     for _ in range(3):
         uses, others = scope.uses, scope.others
         made = fill(scope, form, 1)
-        if made.text not in scope.texts or form.changes:
+        new = made.text not in scope.texts or form.changes or scope.rng.random() < _REPEATED
+        if new and _varies(scope, made.text):
             scope.texts.add(made.text)
             return made
         scope.uses, scope.others = uses, others
     raise DeadEnd
 
 
+def _varies(scope: Scope, text: str) -> bool:
+    """In a loop a value should depend on what the loop binds, or it would be the same in every round."""
+    if not scope.loops:
+        return True
+    bound = {found.name for found in scope.variables if found.level > 0}
+    return not bound.isdisjoint(_NAME.findall(text)) or scope.rng.random() < _INVARIANT
+
+
 def change(scope: Scope, form: Form) -> None:
     """A statement that changes a variable in place: a collector in loops, a copy elsewhere."""
     nonempty = any(not isinstance(part, str) and part.label == "it" and "+" in part.marks for part in form.parts)
     member = any(not isinstance(part, str) and part.member == "it" for part in form.parts)
-    if scope.loops and not form.once and not nonempty and scope.rng.random() < 0.85:
+    if scope.level and form.method == "discard":
+        target = _copied_before(scope, form.kind)
+    elif scope.loops and not form.once and not nonempty and scope.rng.random() < 0.85:
         target = collector(scope, form.kind)
     elif scope.level and not scope.loops and not member:
         target = _copied_before(scope, form.kind)
@@ -225,17 +268,16 @@ def change(scope: Scope, form: Form) -> None:
 
 
 def other(scope: Scope, *, keep: bool) -> None:
-    """Uses another method or function on what is there."""
-    kinds = [found.kind for found in scope.variables if is_value(found.kind) and found.kind != "bool"]
-    wanted = scope.rng.choice(("int", "str", "int", *kinds))
-    forms = CALLS.get(wanted, CALLS["int"])
-    for _ in range(8):
-        form = scope.rng.choice(forms)
-        if _has_food(scope, form):
-            break
-    else:
-        raise DeadEnd
+    """Uses another method or function on something near, if there is something."""
+    usable = [found for found in scope.variables if found.kind in CALLS_ON and not (found.own and not found.copy_of)]
+    near = [found for found in usable if found.level == scope.level] or usable
+    if not near:
+        return
+    waiting = [found for found in near if found.pending] or near
+    form = scope.rng.choice(CALLS_ON[scope.rng.choice(waiting).kind])
     made = fill(scope, form, 0)
+    if not _varies(scope, made.text):
+        raise DeadEnd
     if keep:
         assign(scope, made)
     else:
@@ -245,7 +287,7 @@ def other(scope: Scope, *, keep: bool) -> None:
 def _copied_before(scope: Scope, kind: str) -> Variable:
     """A copy of a parameter, made before the first control structure."""
     for found in scope.variables:
-        if found.kind == kind and found.own and found.copy_of and found.level == 0:
+        if found.kind == kind and found.own and found.copy_of and found.level == 0 and not found.frozen:
             return found
     source = variable(scope, kind, Filling(), filled=True)
     if not source.parameter:
@@ -257,14 +299,6 @@ def _copied_before(scope: Scope, kind: str) -> Variable:
     return made
 
 
-def _has_food(scope: Scope, form: Form) -> bool:
-    """Whether there is a near variable for the form's first hole, so that it builds on what is there."""
-    present = {found.kind for found in scope.variables}
-    near = {found.kind for found in scope.variables if found.level == scope.level and not found.own} or present
-    kinds = [part.kind for part in form.parts if not isinstance(part, str) and is_value(part.kind)]
-    return bool(kinds) and kinds[0] in near and all(kind in present or kind in ("int", "str") for kind in kinds)
-
-
 def test(scope: Scope) -> str:
     """A condition: the cell's method where it has a truth or a number to give, or something about what is near."""
     rng, cell = scope.rng, scope.cell
@@ -274,15 +308,22 @@ def test(scope: Scope) -> str:
         made = distinct(scope, form)
         if form.kind == "bool":
             return made.text if rng.random() < 0.8 or made.precedence < 20 else f"not {made.text}"
-        return f"{made.text} {rng.choice(('>', '<', '>=', '!='))} {literal('small', rng)}"
+        bound = rng.choice((f"> {literal('small', rng)}", f">= {literal('small', rng)}", f"< {literal('num', rng)}"))
+        return f"{made.text} {bound}"
     near = [found for found in scope.variables if is_value(found.kind) and not found.own and found.name not in scope.tested]
     if not near:
-        near = [variable(scope, rng.choice(("int", "str")), Filling())]
+        near = [variable(scope, rng.choice(("int", "str")), Filling(names=set(scope.tested)))]
     deepest = [found for found in near if found.level == scope.level]
     subject = rng.choice(deepest if deepest and rng.random() < 0.85 else near)
     scope.tested.add(subject.name)
     subject.pending = False
     return _about(scope, subject)
+
+
+def _is_letter(scope: Scope, subject: Variable) -> bool:
+    """Whether the string is a member of a string, and so of length one."""
+    whole = scope.named(subject.member)
+    return whole is not None and whole.kind == "str"
 
 
 def _about(scope: Scope, subject: Variable) -> str:
@@ -296,6 +337,9 @@ def _about(scope: Scope, subject: Variable) -> str:
             return rng.choice(
                 (f"{name} > {bound}", f"{name} < {bound}", f"{name} % 2 == 0", f"{name} % 3 != 0", f"{name} >= {bound}")
             )
+        case "str" if _is_letter(scope, subject):
+            tests = (f'{name} in "aeiou"', f"{name}.isalpha()", f"{name}.isupper()", f"{name} == {literal('char', rng)}")
+            condition = rng.choice(tests)
         case "str":
             small, letter = literal("small", rng), literal("char", rng)
             condition = rng.choice(
@@ -351,4 +395,4 @@ def small_step(scope: Scope) -> None:
     elif scope.loops:
         scope.emit(f"{collector(scope, 'count').name} += 1")
     else:
-        raise DeadEnd
+        consume(scope, value(scope, scope.returns or "int", Filling(), 1))

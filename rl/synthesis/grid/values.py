@@ -85,7 +85,21 @@ def _ints(rng: Random) -> list[int]:
     return numbers
 
 
+def _several(kind: str, rng: Random) -> list[Any]:
+    """Three or four values of a kind, each cut to at most four elements."""
+    made = [_VALUES[kind](rng) for _ in range(rng.randint(3, 4))]
+    if kind == "set":
+        return [set(sorted(value)[:4]) for value in made]
+    return [dict(list(value.items())[:3]) if kind == "dict" else value[:4] for value in made]
+
+
 _VALUES: dict[str, Any] = {
+    "floats": lambda rng: [rng.randint(2, 60) / 4 for _ in range(rng.randint(3, 5))],
+    "sets": lambda rng: _several("set", rng),
+    "tuples": lambda rng: _several("tuple", rng),
+    "dicts": lambda rng: _several("dict", rng),
+    "rows": lambda rng: _several("ints", rng),
+    "lists": lambda rng: _several("words", rng),
     "int": lambda rng: rng.randint(2, 9),
     "float": lambda rng: rng.randint(2, 60) / 4,
     "str": _text,

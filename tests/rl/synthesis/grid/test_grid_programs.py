@@ -1,4 +1,6 @@
 import ast
+import contextlib
+import io
 import os
 import random
 import subprocess
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.anchors import instrument
-from rl.synthesis.grid import cells, inputs, write_program
+from rl.synthesis.grid import cells, inputs, mutate, write_program
 from rl.synthesis.grid.measures import control_depth, nesting, other_calls, uses
 from rl.synthesis.structure import broken_rules
 
@@ -56,15 +58,22 @@ def test_programs_obey_the_rules(programs):
 
 
 def test_every_name_is_used(programs):
-    """No parameter and no variable is there for nothing; in `before, mark, after` one may be."""
+    """No parameter and no variable is there for nothing, but the middle of a partition and the count of rounds."""
     for program in programs:
         for function in ast.parse(program.source).body:
             names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
             read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-            unread = {
-                arg.arg for arg in getattr(function, "args", ast.arguments([], [], None, [], [], None, [])).args
-            } - read
-            assert not unread, f"{unread}\n{program.source}"
+            bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            bound |= {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+            unread = bound - read - {"mark", "turn", "step_no"}
+            in_comprehensions = {
+                name.id
+                for node in ast.walk(function)
+                if isinstance(node, ast.comprehension)
+                for name in ast.walk(node.target)
+                if isinstance(name, ast.Name)
+            }
+            assert unread <= in_comprehensions, f"{unread}\n{program.source}"
 
 
 def test_programs_run_and_their_values_are_literals(programs):
@@ -73,12 +82,12 @@ def test_programs_run_and_their_values_are_literals(programs):
     for program in programs:
         for arguments in inputs(program.parameters, rng, 2):
             pairs += 1
-            started = time.perf_counter()
+            started = time.process_time()
             try:
                 value = run(program, arguments)
             except Exception:
                 continue
-            assert time.perf_counter() - started < 0.1, program.source
+            assert time.process_time() - started < 0.1, program.source
             ran += 1
             short += len(repr(value)) < 300
             literal += ast.literal_eval(repr(value)) == value
@@ -159,3 +168,37 @@ def test_structures_are_drawn_from_all_kinds(programs):
 def test_same_seed_same_program(seed, cell):
     one, two = (write_program(cell, random.Random(seed)) for _ in range(2))
     assert one == two
+
+
+def test_traces_are_short_and_values_hang_on_the_input(programs):
+    """More than ten lines of trace and a program is dropped later; one that ignores its input teaches nothing."""
+    rng = random.Random(23)
+    chosen = rng.sample(programs, 300)
+    short = constant = 0
+    for program in chosen:
+        drawn = inputs(program.parameters, rng, 6)
+        instrumented = instrument(program.source, program.call(drawn[0])).code
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.suppress(Exception):
+            exec(f"{instrumented}\n{program.call(drawn[0])}", {})
+        short += len(out.getvalue().splitlines()) <= 10
+        values = set()
+        for arguments in drawn:
+            with contextlib.suppress(Exception):
+                values.add(repr(run(program, arguments)))
+        constant += len(values) < 2
+    assert short >= 0.9 * len(chosen)
+    assert constant <= 0.2 * len(chosen)
+
+
+def test_mutated_inputs_mostly_run(programs):
+    rng = random.Random(29)
+    ran = 0
+    for program in programs:
+        arguments = mutate(inputs(program.parameters, rng, 1)[0], rng)
+        started = time.process_time()
+        with contextlib.suppress(Exception):
+            run(program, arguments)
+            ran += 1
+        assert time.process_time() - started < 0.5, program.source
+    assert ran >= 0.9 * len(programs)

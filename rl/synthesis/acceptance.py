@@ -1,0 +1,54 @@
+"""Which responses of a teacher are taken as training chains: those that say only what execution says.
+
+This is rejection sampling with every anchor checked, not the answer alone (StepCodeReasoner 3.2).
+"""
+
+from rl.answers import UnreadableAnswer, literal_call, same_value_text
+from rl.problems import Problem, Task
+from rl.responses import Response, parse
+
+
+def objections(problem: Problem, response: str) -> list[str]:
+    """Why a response is no chain for a problem; nothing means it is accepted.
+
+    For the output task every print must be the executed state of its place, with none missing and none more, and the
+    answer the executed output. For the input task the proposed input and the answer must be the problem's own call as
+    well: what another input does has to be executed first, and is then another problem.
+    """
+    read = parse(response)
+    found = list(_steps(problem, read))
+    if problem.task is Task.OUTPUT:
+        if read.proposed_input is not None:
+            found.append("input: there is one, which the output task does not ask for")
+        if read.answer is None:
+            found.append("answer: there must be exactly one")
+        elif not same_value_text(read.answer, problem.output):
+            found.append(f"answer: {read.answer:.80} is said, execution gives {problem.output:.80}")
+        return found
+    for name, text in (("input", read.proposed_input), ("answer", read.answer)):
+        if text is None:
+            found.append(f"{name}: there must be exactly one")
+        elif not _is_call(text, problem.call):
+            found.append(f"{name}: {text:.80} is not the executed call {problem.call:.80}")
+    return found
+
+
+def _steps(problem: Problem, read: Response) -> list[str]:
+    said = [step.state for step in read.steps]
+    if len(said) != len(problem.states):
+        return [f"prints: {len(said)} are said, execution has {len(problem.states)}"]
+    pairs = zip(said, (state.strip() for state in problem.states), strict=True)
+    return [
+        f"print {number}: {text!r:.80} is said, execution gives {state!r:.80}"
+        for number, (text, state) in enumerate(pairs)
+        if text != state
+    ]
+
+
+def _is_call(text: str, call: str) -> bool:
+    """Whether a proposed input is a call, in whatever spacing and quotes; one that is no literal only as it is written."""
+    entry, _, arguments = call.partition("(")
+    try:
+        return literal_call(text, entry) == literal_call(call, entry)
+    except UnreadableAnswer:
+        return text in (call.strip(), arguments.rstrip().removesuffix(")").strip())

@@ -1,0 +1,171 @@
+"""The texts of statements and expressions at the moment they run: as written, with values for names, and what they did."""
+
+import ast
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rl.anchors.names import affected_by
+from rl.anchors.placement import RETURN_LABEL
+from rl.answers import UnreadableAnswer, literal
+from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
+from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
+from rl.synthesis.narration.library import Builtin, Method, Module
+from rl.synthesis.narration.values import abbreviated, insertable, shown
+
+_LONGEST = 160
+"""Characters of an expression with values for names; beyond, only its source is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A statement that is about to run."""
+
+    statement: ast.stmt
+    source: str
+    values: str | None
+    names: tuple[str, ...]
+    """What it may change."""
+    held: tuple[str | None, ...]
+    """What those hold before."""
+
+
+class Writer:
+    """Writes texts of one program."""
+
+    def __init__(self, code: str) -> None:
+        self._lines = code.split("\n")
+
+    def source(self, node: ast.AST) -> str:
+        """A piece of the program as it is written, on one line."""
+        if isinstance(node, ast.expr | ast.stmt) and node.lineno == node.end_lineno:
+            line = self._lines[node.lineno - 1]
+            if line.isascii():
+                return abbreviated(line[node.col_offset : node.end_col_offset], _LONGEST)
+        return abbreviated(ast.unparse(node), _LONGEST)
+
+    def expression(self, node: ast.expr, frame: Frame) -> tuple[str, str | None]:
+        """An expression as written, and with values for names where that says more."""
+        source = self.source(node)
+        return source, _substituted(node, frame)
+
+    def _is_return(self, statement: ast.stmt, name: str) -> bool:
+        """Whether the statement is what instrumentation made of `return EXPRESSION`."""
+        following = self._lines[statement.end_lineno or 0 :]
+        return (
+            name.startswith(RETURN_LABEL)
+            and bool(following)
+            and following[0].strip() == f"print(f'{RETURN_LABEL}: {{{name}}}')"
+        )
+
+    def arguments(self, frame: Frame) -> str:
+        """`a = 1, b = [2]` for all names of a frame."""
+        return ", ".join(_pairs(frame.names.items()))
+
+    def bindings(self, target: ast.expr, frame: Frame) -> str:
+        """`k = 1, v = 2` for the names of a loop's target."""
+        names = [part.id for part in ast.walk(target) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
+        return ", ".join(_pairs((name, frame.get(name)) for name in names))
+
+    def before(self, statement: ast.stmt, frame: Frame) -> Told:
+        """To be called before the statement runs; its value is for `after`."""
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr) else None
+        names = tuple(affected_by([statement]))
+        if isinstance(statement, ast.AugAssign):
+            value = _sum(statement, frame)
+        values = None if value is None else _substituted(value, frame)
+        return Told(statement, self.source(statement), values, names, tuple(shown(frame.get(name)) for name in names))
+
+    def after(self, told: Told, frame: Frame) -> Event | None:
+        """What the statement did; None where it did nothing that can be told."""
+        pairs = [(name, shown(frame.get(name))) for name in told.names if frame.get(name) is not UNKNOWN]
+        after = tuple((name, value) for name, value in pairs if value is not None)
+        match told.statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if after:
+                source = after[0][1] if _is_literal(value) else self.source(value)
+                if self._is_return(told.statement, name):
+                    return Returned(source, told.values, after[0][1])
+                return (
+                    Assigned(name, source, told.values, after[0][1])
+                    if len(after) == 1
+                    else Changed(told.source, None, after)
+                )
+            case ast.AugAssign(target=ast.Name(id=name)) if after and told.values is not None:
+                return Assigned(name, told.source, told.values, after[0][1])
+        if not after:
+            return None
+        return Changed(told.source, told.held[0] if len(told.names) == 1 else None, after)
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        literal(ast.unparse(node))
+    except UnreadableAnswer:
+        return False
+    return True
+
+
+def _pairs(items: Any) -> Iterator[str]:
+    for name, value in items:
+        text = shown(value)
+        if text is not None:
+            yield f"{name} = {text}"
+
+
+def _sum(statement: ast.AugAssign, frame: Frame) -> ast.expr | None:
+    """`total + v` for `total += v`, where the two mean the same."""
+    if not isinstance(statement.target, ast.Name) or type(frame.get(statement.target.id)) not in (int, float, str):
+        return None
+    return ast.BinOp(ast.Name(statement.target.id, ast.Load()), statement.op, statement.value)
+
+
+def _substituted(node: ast.expr, frame: Frame) -> str | None:
+    """The expression with short values for names; None where that says nothing new or cannot be written."""
+    if isinstance(node, ast.Constant) or any(isinstance(part, ast.NamedExpr | ast.Lambda) for part in ast.walk(node)):
+        return None
+    if _changes_under_way(node, frame):
+        return None
+    plain = ast.unparse(node)
+    try:
+        text = ast.unparse(_Substitution(node, frame).visit(ast.parse(plain, mode="eval").body))
+    except ValueError:  # quotes inside an f-string that Python 3.11 cannot nest
+        return None
+    return text if text != plain and len(text) <= _LONGEST else None
+
+
+def _changes_under_way(node: ast.expr, frame: Frame) -> bool:
+    """Whether a value put in at the start may no longer be the name's when its turn comes: `a.pop() + len(a)`.
+
+    That takes a method that changes its object, or a function of the program; and then more than one name that holds
+    something changeable, one that is evaluated more than once, or one that the function may bind anew.
+    """
+    parts = list(ast.walk(node))
+    held = {part: frame.get(part.id) for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    functions = [value for value in held.values() if isinstance(value, Function)]
+    if not functions and not affected_by([node]):
+        return False
+    changeable = [value for value in held.values() if isinstance(value, list | dict | set | deque)]
+    repeated = any(isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) for part in parts)
+    outer = [name for name, value in held.items() if name.id not in frame.bound and not isinstance(value, Function)]
+    bound_anew = any(function.frame is frame for function in functions) or any(
+        frame.get(name.id) is not UNKNOWN for name in outer
+    )
+    return len(changeable) > 1 or (repeated and bool(changeable)) or (bool(functions) and bound_anew)
+
+
+class _Substitution(ast.NodeTransformer):
+    """Puts values for names, but for those of comprehensions and the inside of f-strings."""
+
+    def __init__(self, node: ast.expr, frame: Frame) -> None:
+        self._frame = frame
+        self._own = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        value = self._frame.get(node.id)
+        if node.id in self._own or value is UNKNOWN or isinstance(value, Function | Builtin | Method | Module | type):
+            return node
+        return insertable(value) or node
