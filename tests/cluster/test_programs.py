@@ -135,6 +135,15 @@ def test_rows_of_cruxeval_print_one_object_each(codereason, tmp_path):
         assert all(one.keys() >= shape for one in found)
 
 
+def test_states_may_be_shown_as_repr(codereason, tmp_path):
+    path = jsonl(tmp_path / "rows.jsonl", {"id": 1, "code": "def f(s):\n    t = s + '!'\n    return t", "call": "f('a')"})
+    shown = {}
+    for options in ((), ("--repr",)):
+        result = json.loads(codereason("anchors", "--jsonl", path, *options)[1])
+        shown[options] = (result["states"], "{t!r}" in result["code"])
+    assert shown == {(): (["t: a!", "return_val: a!"], False), ("--repr",): (["t: 'a!'", "return_val: 'a!'"], True)}
+
+
 def test_rows_may_have_a_call_or_none(codereason, tmp_path):
     rows = [{"code": "x = 1\nprint(x)"}, {"id": 7, "code": "def g(x): return x", "call": "g(chr(0xd800))"}]
     found = [json.loads(line) for line in codereason("sandbox", "--jsonl", jsonl(tmp_path / "r", *rows))[1].splitlines()]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from line_tracer import traced
 
 from reward.programs import Limits, Program
 from reward.sandbox import Sandbox
@@ -254,6 +255,36 @@ def compared(sandbox: Sandbox, rows: Iterator[Row]) -> Tally:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(LIMITS) as sandbox:
         yield sandbox
+
+
+def test_the_line_tracer_by_hand() -> None:
+    """A statement counts when control leaves it forwards: not on an exception, not at a yield, not by a return inside."""
+    code = "\n".join(
+        [
+            "def g(x):",
+            "    got = yield x",
+            "    for i in range(3):",
+            "        if i == x:",
+            "            return",
+            "def f(x):",
+            "    try:",
+            "        y = 1 // x",
+            "    except ZeroDivisionError:",
+            "        y = -1",
+            "    z = list(g(x))",
+            "    return y + 1",
+        ]
+    )
+    kinds = {2: ("after", 2, "x"), 3: ("after", 5, "i"), 8: ("after", 8, "y"), 10: ("after", 10, "y")}
+    places = [
+        {"kind": kind, "first": first, "last": last, "label": f"{name}{first}", "name": name}
+        for first, (kind, last, name) in kinds.items()
+    ]
+    places.append({"kind": "before", "first": 11, "last": 11, "label": "y11", "name": "y"})
+    places.append({"kind": "return", "first": 12, "last": 12, "label": "r", "name": "-"})
+    told = ([3], [(5, 5), (12, 12)])
+    assert traced(code, "f(0)", places, *told) == ["y10: -1", "y11: -1", "x2: 0", "r: 0"]
+    assert traced(code, "f(5)", places, *told) == ["y8: 0", "y11: 0", "x2: 5", "i3: 2", "r: 1"]
 
 
 def test_cruxeval(sandbox: Sandbox) -> None:

@@ -73,6 +73,14 @@ def test_print_blocks_are_held_against_anchors_one_by_one(tracer, prints):
     assert found.predicted == [text.strip() for text in prints]
 
 
+def test_states_are_held_against_the_form_that_the_problem_shows(tracer):
+    code, call = "def f(s):\n    t = s + '!'\n    return t\n", "f('a')"
+    quoted = Problem("p", code, call, instrument(code, call, "repr").code, [], "'a!'", state_text="repr")
+    for shown, rewards in ((quoted, [1.0, 0.0]), (replace(quoted, state_text="str"), [0.0, 1.0])):
+        found = score_group(shown, [response("'a!'", ("t: 'a!'", "return_val: a!"))], tracer)[0]
+        assert (found.verdict, found.step_rewards) == (Verdict.OK, rewards)
+
+
 def test_a_state_that_is_empty_text_is_not_stated_by_silence(tracer):
     found = score_group(problem(), ["<answer>2</answer>"], lambda instrumented: replace(tracer(instrumented), states=("",)))
     assert (found[0].final_reward, found[0].step_rewards) == (1.0, [0.0])
