@@ -14,6 +14,7 @@ from cluster.benchmark_scores import JUDGES
 from cluster.config import BadInput
 from cluster.progress import counting
 from cluster.reval_scores import TASKS, consistency, coverage_rates, judge_reval
+from reward.codegen import LIMITS as LARGEST
 from reward.official import CheckNotRun
 from reward.reval import RunNotTraced
 from reward.sandbox import Sandbox, SandboxUnavailable
@@ -35,7 +36,10 @@ def score_stored_answers(predictions: Path, benchmark: str, data: Path | None, a
     if not where.exists():
         raise BadInput(f"--data {where}: not there; give the benchmark's data with --data or put it there")
     try:
-        with Sandbox(packages=_packages()) as sandbox, counting(Console(stderr=True), benchmark, len(answers)) as advance:
+        with (
+            Sandbox(LARGEST, packages=_packages()) as sandbox,
+            counting(Console(stderr=True), benchmark, len(answers)) as advance,
+        ):
             scored = _judged(sandbox, benchmark, where, answers, predictions, advance)
     except SandboxUnavailable as error:
         raise BadInput(f"sandbox: {error}") from None
