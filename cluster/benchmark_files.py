@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def read_predictions(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def known(predictions: Mapping[str, Sequence[str]], ids: Mapping[str, object], path: Path) -> None:
+def known(predictions: Iterable[str], ids: Mapping[str, object], path: Path) -> None:
     """Refuses answers to problems that the benchmark has not.
 
     Raises:

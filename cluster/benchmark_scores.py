@@ -8,7 +8,7 @@ from typing import Any
 from cluster.benchmark_files import known, read_table
 from cluster.config import BadInput
 from reward.codegen import outputs, passes_asserted, passes_plus
-from reward.official import official_verdicts
+from reward.official import LIMITS, official_verdicts
 from reward.sandbox import Sandbox
 from reward.scoring import score_group
 from reward.tracing import trace
@@ -71,7 +71,7 @@ def _judged(
     """Answers to one output or input question; `program` is its code, its call and its output."""
     code, call, output = program
     problem = Problem(name, code, call, code, [], output, task)
-    tracer = partial(trace, sandbox)
+    tracer = partial(trace, sandbox, limits=LIMITS)
     scores = score_group(problem, [f"<answer>{answer}</answer>" for answer in answers], tracer)
     states = tracer(instrument(code, call)).states
     return Judged(

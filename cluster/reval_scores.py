@@ -5,6 +5,7 @@ Officially truths are those of REval's own tracer, strictly those of the frames;
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from rl.benchmarks.reval_state import state_answer, state_is_exact
 
 TASKS = ("coverage", "state", "path", "output")
 """In the order in which consistency asks for them."""
+
+_RUNS = "runs"
 
 Place = tuple[str, RevalRun, int]
 """A question: the task, the run, and the probe's number."""
@@ -56,7 +59,7 @@ def judge_reval(
 ) -> Iterator[tuple[str, Judged]]:
     """The verdicts on every answer, with its task. What a missing package keeps from running is masked in both rules."""
     places = questions(read_runs(data))
-    known({name: [] for name in predictions}, places, source)
+    known(predictions, places, source)
     truths: dict[str, tuple[list[Observation], list[Observation]] | None] = {}
     for name, responses in predictions.items():
         task, run, number = places[name]
@@ -73,6 +76,8 @@ def judge_reval(
         if task == "state":
             values = by_frame[number].values
             traits["type"] = "Nil" if values is None else values[0][0]
+        if task == "coverage":
+            traits["line"] = _RUNS if by_frame[number].ran else "does not run"
         yield task, Judged(name, tuple(v[0] for v in verdicts), tuple(v[1] for v in verdicts), traits)
 
 
@@ -114,6 +119,22 @@ _JUDGES: dict[str, Callable[[Sandbox, RevalRun, int, str, Views, Views], tuple[b
     "state": _state,
     "output": _output,
 }
+
+
+def coverage_rates(judged: Sequence[tuple[str, Judged]]) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 of the first coverage answers, by both rules; empty if there is none.
+
+    An answer that strictly is neither YES nor NO counts as the wrong one of the two.
+    """
+    found = [problem for task, problem in judged if task == "coverage" and problem.strict[0] is not None]
+    ran = [problem.traits["line"] == _RUNS for problem in found]
+    return {
+        rule: asdict(
+            reval.coverage_figures([getattr(p, rule)[0] == truth for p, truth in zip(found, ran, strict=True)], ran)
+        )
+        for rule in RULES
+        if found
+    }
 
 
 def consistency(judged: Sequence[tuple[str, Judged]]) -> dict[str, Any]:

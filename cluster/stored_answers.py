@@ -13,7 +13,8 @@ from cluster.benchmark_files import FOLDER, read_predictions
 from cluster.benchmark_scores import JUDGES
 from cluster.config import BadInput
 from cluster.progress import counting
-from cluster.reval_scores import TASKS, consistency, judge_reval
+from cluster.reval_scores import TASKS, consistency, coverage_rates, judge_reval
+from reward.codegen import LIMITS as LARGEST
 from reward.official import CheckNotRun
 from reward.reval import RunNotTraced
 from reward.sandbox import Sandbox, SandboxUnavailable
@@ -35,7 +36,10 @@ def score_stored_answers(predictions: Path, benchmark: str, data: Path | None, a
     if not where.exists():
         raise BadInput(f"--data {where}: not there; give the benchmark's data with --data or put it there")
     try:
-        with Sandbox(packages=_packages()) as sandbox, counting(Console(stderr=True), benchmark, len(answers)) as advance:
+        with (
+            Sandbox(LARGEST, packages=_packages()) as sandbox,
+            counting(Console(stderr=True), benchmark, len(answers)) as advance,
+        ):
             scored = _judged(sandbox, benchmark, where, answers, predictions, advance)
     except SandboxUnavailable as error:
         raise BadInput(f"sandbox: {error}") from None
@@ -70,7 +74,7 @@ def _judged(
         advance(1)
     by_task = {task: [problem for name, problem in both if name == task] for task in TASKS}
     scores = {f"reval-{task}": _figures(problems, data) for task, problems in by_task.items() if problems}
-    return {"scores": scores, "consistency": consistency(both)}
+    return {"scores": scores, "coverage": coverage_rates(both), "consistency": consistency(both)}
 
 
 def _figures(judged: list[Judged], data: Path) -> dict[str, Any]:
@@ -96,6 +100,8 @@ def _show(found: Mapping[str, Any]) -> None:
                 cells = (_percent(part[rule]) for rule in RULES)
                 table.add_row(f"{trait} {label}", str(part["problems"]), *cells)
         console.print(table)
+    for rule, rates in found.get("coverage", {}).items():
+        console.print(f"coverage, {rule}: " + ", ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items()))
     if found.get("consistency", {}).get("probes"):
         whole = found["consistency"]
         shown = ", ".join(f"{rule} {whole[rule]:.2f}" for rule in RULES)

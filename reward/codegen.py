@@ -13,7 +13,7 @@ from rl.benchmarks.codegen import CodingProblem, asserted_outputs, output_holds
 from rl.verdicts import Verdict
 
 LIMITS = Limits(wall_s=60.0, cpu_s=60.0, memory_mib=4096, output_bytes=1 << 24)
-"""For the canonical solution on all inputs; 4 GiB is EvalPlus's own bound."""
+"""For the canonical solution on all inputs; 4 GiB is EvalPlus's own bound. The sandbox itself must allow as much."""
 
 _LEAST_S, _FACTOR = 1.0, 4.0
 """EvalPlus's time limit, there for each input: so many seconds, or so many times what the canonical solution takes."""

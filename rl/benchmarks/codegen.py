@@ -147,7 +147,11 @@ def output_holds(problem: CodingProblem, given: Sequence[Any], found: str, expec
     except UnreadableAnswer:
         return found == expected
     if problem.entry_point == "find_zero":  # Any root will do.
-        return isinstance(left, int | float) and abs(_polynomial(given[0], left)) <= problem.tolerance
+        return (
+            isinstance(left, int | float)
+            and type(left) is not bool
+            and abs(_polynomial(given[0], left)) <= problem.tolerance
+        )
     if problem.as_set and isinstance(left, tuple | list) and isinstance(right, tuple | list):
         return _as_set(left) == _as_set(right)
     tolerance = problem.tolerance or (_FLOAT_TOLERANCE if _has_floats_only(right) else 0.0)

@@ -64,9 +64,9 @@ def shaped(value: Any, examples: Sequence[Any], around: type = list) -> Any:
     Where no example is a container it is of the kind `around` it.
     """
     if isinstance(value, dict):
-        mappings = [example for example in examples if isinstance(example, dict)]
-        whole = any(isinstance(key, int) for key in chain.from_iterable(mappings))
-        inner = [item for example in mappings for item in example.values()]
+        like_it = [example for example in examples if isinstance(example, dict)]
+        whole = any(isinstance(key, int) for key in chain.from_iterable(like_it))
+        inner = [item for example in like_it for item in example.values()]
         return {int(key) if whole and _is_whole(key) else key: shaped(item, inner) for key, item in value.items()}
     if not isinstance(value, list):
         return value

@@ -94,6 +94,8 @@ def test_reval_and_its_consistency(tmp_path):
         "reval-path": (0.5, 0.5),
         "reval-output": (0.5, 1.0),
     }
+    perfect = {"accuracy": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert found["coverage"] == {"strict": perfect, "official": perfect}
     assert found["consistency"] == {"probes": 1, "strict": 100.0, "official": 100.0}
 
 
