@@ -1,5 +1,6 @@
 """The teacher's client against a server that others wrote: vLLM's own, on the CPU, with a tiny model."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -51,16 +52,11 @@ def endpoint(tiny_model, tmp_path_factory):
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             os.killpg(server.pid, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(20)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                try:
-                    os.killpg(server.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-                server.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait(20)
 
 
 def wait_for(server, url, log):
