@@ -60,7 +60,7 @@ def built(folder, config):
 def test_chains_of_the_teacher_and_an_endpoint_that_goes_and_comes_back(tmp_path):
     with serving(Script(chains)) as script:
         config = settings(script.url, sft={**SMALL, "problems": 10, "chains": "teacher"})
-        script.faults = [None] * 12 + [lambda handler: setattr(handler, "close_connection", True)] * 500
+        script.faults = [None] * 5 + [lambda handler: setattr(handler, "close_connection", True)] * 500
         with pytest.raises(BadInput) as error:
             built(tmp_path, config)
         assert "gave no answer to 3 questions in a row" in str(error.value)
@@ -71,7 +71,7 @@ def test_chains_of_the_teacher_and_an_endpoint_that_goes_and_comes_back(tmp_path
         answered = len(read_jsonl(tmp_path / "data" / "teacher.jsonl"))
         asked = len(script.requests)
         run, done = built(tmp_path, config)
-        assert answered >= 9
+        assert answered == 5
         fresh = [json.dumps(request) for request in script.requests[asked:]]
         assert len(fresh) == len(set(fresh))
         assert len(read_jsonl(tmp_path / "data" / "teacher.jsonl")) == answered + len(fresh)

@@ -198,9 +198,10 @@ class _Session:
         self._health.failed += 1
         if self._health.failed < self._settings.down_after:
             return NoAnswer(reason, detail)
+        told = reason.removeprefix("teacher: ") + (f" ({detail})" if detail else "")
         return TeacherDown(
-            f"data.teacher: {self._settings.base_url} gave no answer to {self._health.failed} questions in a row, the last time "
-            f"because of {reason.removeprefix('teacher: ')}{f' ({detail})' if detail else ''}"
+            f"data.teacher: {self._settings.base_url} gave no answer to {self._health.failed} questions in a row, "
+            f"the last time because of {told}"
         )
 
     async def _tried(self, question: Question) -> Answer:
