@@ -5,6 +5,11 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+
+from cluster.data.teacher.prompts import program_messages
+from rl.seeds import derived_seed
+from rl.synthesis.grid import inputs, mixed_cells, write_program
 
 
 def completion(text, finish="stop", **message):
@@ -78,6 +83,19 @@ def cut(handler):
 
 def hang_up(handler):
     handler.close_connection = True
+
+
+def grid_teacher(split, seed, programs=64):
+    """A reply as a good teacher's: to each of a split's first questions a program of the cell that is asked for."""
+    answers = {}
+    for number in range(programs):
+        cell = mixed_cells()[number]
+        rng = Random(derived_seed(seed, f"{split}/{number}"))
+        question = program_messages(cell, rng)[1][1]
+        program = write_program(cell, rng)
+        call = program.call(inputs(program.parameters, rng, 1)[0])
+        answers[question] = completion(f"```python\n{program.source}\n\nprint({call})\n```")
+    return lambda request: answers.get(request["messages"][-1]["content"], completion("I have never heard of it."))
 
 
 @contextmanager

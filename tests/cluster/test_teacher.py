@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from pydantic import ValidationError
-from teacher_server import Script, completion, says, serving, status
+from teacher_server import Script, completion, grid_teacher, says, serving, status
 
 from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherSettings
 from cluster.data.factory import _taught
@@ -23,11 +23,9 @@ from cluster.data.teacher.prompts import chain_messages, program_messages
 from reward.sandbox import Sandbox
 from rl.problems import Task
 from rl.responses import parse
-from rl.seeds import derived_seed
 from rl.synthesis.acceptance import objections
 from rl.synthesis.candidates import Candidate, Rejected
-from rl.synthesis.grid import cells, mixed_cells, write_program
-from rl.synthesis.grid.values import inputs
+from rl.synthesis.grid import cells, mixed_cells
 
 CELLS = {str(cell): cell for cell in cells()}
 PLAIN = CELLS["str upper /1"]
@@ -90,24 +88,8 @@ def test_an_answer_that_is_no_program_of_its_cell_is_told_why(answer):
     assert error.value.fault.startswith(ASIDE[answer])
 
 
-def as_teacher(request):
-    """Answers as a good teacher would: with a program of the cell that the question is about."""
-    asked = request["messages"][-1]["content"]
-    for cell in mixed_cells()[:40]:
-        rng = derived_rng(cell)
-        if asked == program_messages(cell, rng)[1][1]:
-            program = write_program(cell, rng)
-            call = program.call(inputs(program.parameters, rng, 1)[0])
-            return completion(f"```python\n{program.source}\n\nprint({call})\n```")
-    return completion("I have never heard of it.")
-
-
-def derived_rng(cell):
-    return Random(derived_seed(1, f"rl/{mixed_cells().index(cell)}"))
-
-
 def test_the_teacher_is_a_source_however_it_is_cut(tmp_path):
-    with serving(Script(as_teacher)) as script:
+    with serving(Script(grid_teacher("rl", 1))) as script:
         source = Taught("rl", 1, TaughtSettings(mutations=2), teacher_of(script, tmp_path))
         whole = source.candidates(0, 24)
         assert [candidate.id for candidate in whole[:4]] == ["rl-0", "rl-0.1", "rl-0.2", "rl-1"]
@@ -122,7 +104,7 @@ def test_the_teacher_is_a_source_however_it_is_cut(tmp_path):
 
 
 def test_programs_of_the_teacher_become_problems(tmp_path, sandbox):
-    with serving(Script(as_teacher)) as script:
+    with serving(Script(grid_teacher("rl", 1))) as script:
         candidates = Taught("rl", 1, TaughtSettings(mutations=0), teacher_of(script, tmp_path)).candidates(0, 30)
     made, reasons = [], set()
     for candidate in candidates:
@@ -137,7 +119,7 @@ def test_programs_of_the_teacher_become_problems(tmp_path, sandbox):
 
 def test_what_the_teacher_does_not_give_is_set_aside_with_its_reason_and_the_rest_goes_on(tmp_path, sandbox):
     faults = [status(500), status(500), says("Sorry."), status(400)]
-    with serving(Script(as_teacher, faults)) as script:
+    with serving(Script(grid_teacher("rl", 1), faults)) as script:
         teacher = teacher_of(script, tmp_path, in_flight=1)
         candidates = Taught("rl", 1, TaughtSettings(mutations=1), teacher).candidates(0, 10)
     assert [candidate.fault.partition(" |")[0] for candidate in candidates] == [

@@ -231,3 +231,18 @@ def test_a_key_that_is_not_there_is_named(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"^data.teacher.key_variable: the environment variable OUR_KEY is not set"):
         open_teacher(data, tmp_path)
     assert open_teacher(data.model_copy(update={"teacher": None}), tmp_path) is None
+
+
+def test_questions_without_an_answer_are_counted_from_one_wave_to_the_next(tmp_path):
+    with serving(Script(faults=[hang_up] * 99)) as script:
+        settings = {**QUICK, "base_url": script.url, "tries": 1, "down_after": 3}
+        teacher = Teacher(TeacherSettings(**settings), tmp_path / "teacher.jsonl")
+
+        async def work(ask, one):
+            with pytest.raises(NoAnswer):
+                await ask(one)
+
+        teacher.each(work, [question("a")])
+        teacher.each(work, [question("b")])
+        with pytest.raises(TeacherDown, match="no answer to 3 questions in a row"):
+            teacher.each(work, [question("c")])

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -89,12 +90,23 @@ def open_teacher(settings: DataSettings, folder: Path) -> "Teacher | None":
     return Teacher(settings.teacher, folder / "teacher.jsonl")
 
 
+@dataclass(slots=True)
+class _Health:
+    """What is known of the endpoint, from one wave of questions to the next."""
+
+    closed_until: float = 0.0
+    """When it wants to be asked again, in seconds of the monotonic clock."""
+    failed: int = 0
+    """Questions in a row that stayed without an answer after every try."""
+
+
 class Teacher:
     """A teacher and all it has answered so far. The key is read when it is needed, and is in no attribute or file."""
 
     def __init__(self, settings: TeacherSettings, answers: Path) -> None:
         self.settings = settings
         self._answers = Answers(answers)
+        self._health = _Health()
 
     def each(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
         """Do some work that asks the teacher for every item, many at a time; the results in the items' order.
@@ -113,7 +125,7 @@ class Teacher:
             async with openai.AsyncOpenAI(
                 base_url=self.settings.base_url, api_key=key, max_retries=0, timeout=self.settings.deadline_s
             ) as client:
-                session = _Session(self.settings, client, answers, key)
+                session = _Session(self.settings, client, answers, self._health, key)
                 try:
                     async with asyncio.TaskGroup() as group:
                         tasks = [group.create_task(_done(work, session.ask, item)) for item in items]
@@ -129,16 +141,15 @@ async def _done(work: Callable[[Ask, Item], Awaitable[Result]], ask: Ask, item: 
 class _Session:
     """One event loop's dealings with the endpoint."""
 
-    def __init__(self, settings: TeacherSettings, client: openai.AsyncOpenAI, answers: Answers, key: str) -> None:
+    def __init__(
+        self, settings: TeacherSettings, client: openai.AsyncOpenAI, answers: Answers, health: _Health, key: str
+    ) -> None:
         self._settings = settings
         self._client = client
         self._answers = answers
         self._key = key
         self._slots = asyncio.Semaphore(settings.in_flight)
-        self._closed_until = 0.0
-        """When the endpoint wants to be asked again, in seconds of the monotonic clock."""
-        self._failed = 0
-        """Questions in a row, over all tasks, that stayed without an answer after every try."""
+        self._health = health
 
     async def ask(self, question: Question) -> str:
         """The teacher's whole answer, from disk or from the endpoint.
@@ -179,17 +190,18 @@ class _Session:
             answer = Answer(fault.detail, "refused")
         except NoAnswer as fault:
             raise self._given_up(fault.reason, fault.detail) from None
-        self._failed = 0
+        self._health.failed = 0
         return answer
 
     def _given_up(self, reason: str, detail: str) -> Exception:
         """What becomes of a question without an answer, and of all others if too many in a row went that way."""
-        self._failed += 1
-        if self._failed < self._settings.down_after:
+        self._health.failed += 1
+        if self._health.failed < self._settings.down_after:
             return NoAnswer(reason, detail)
+        told = reason.removeprefix("teacher: ") + (f" ({detail})" if detail else "")
         return TeacherDown(
-            f"data.teacher: {self._settings.base_url} gave no answer to {self._failed} questions in a row, the last time "
-            f"because of {reason.removeprefix('teacher: ')}{f' ({detail})' if detail else ''}"
+            f"data.teacher: {self._settings.base_url} gave no answer to {self._health.failed} questions in a row, "
+            f"the last time because of {told}"
         )
 
     async def _tried(self, question: Question) -> Answer:
@@ -200,7 +212,7 @@ class _Session:
             NoAnswer: this question will never be answered.
             TeacherDown: no question will.
         """
-        await asyncio.sleep(max(self._closed_until - time.monotonic(), 0.0))
+        await asyncio.sleep(max(self._health.closed_until - time.monotonic(), 0.0))
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 raw = await self._client.chat.completions.with_raw_response.create(
@@ -230,7 +242,7 @@ class _Session:
         wait_s = _retry_after(error.response.headers.get("retry-after"))
         if wait_s is not None:
             wait_s = min(wait_s, self._settings.longest_wait_s)
-            self._closed_until = max(self._closed_until, time.monotonic() + wait_s)
+            self._health.closed_until = max(self._health.closed_until, time.monotonic() + wait_s)
         return _Passing("teacher: rate limit" if code == 429 else f"teacher: status {code}", detail, wait_s)
 
 
