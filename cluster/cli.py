@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,9 +103,32 @@ def train(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("ru
 
 
 @app.command("eval")
-def evaluate(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """A run up to the evaluation of its models."""
-    _carry_out(config, overrides, runs, as_json, "eval")
+def evaluate(
+    config: Annotated[Path | None, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")] = None,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Score stored answers instead: rows {id, responses: [..]}.")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("--benchmark", help="What the answers answer: cruxeval-output, ..")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The benchmark's file or folder; benchmarks-data/.. else.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A run up to the evaluation of its models; or, with --predictions, the scores of stored answers to a benchmark."""
+    if predictions is None:
+        if config is None or benchmark is not None or data is not None:
+            raise BadInput("eval: give CONFIG, or --predictions FILE with --benchmark NAME")
+        _carry_out(config, overrides, runs, as_json, "eval")
+        return
+    if config is not None or benchmark is None:
+        raise BadInput("eval: --predictions goes with --benchmark NAME and without CONFIG")
+    from cluster.stored_answers import score_stored_answers
+
+    score_stored_answers(predictions, benchmark, data, as_json)
 
 
 @app.command()
@@ -183,17 +207,20 @@ def anchors(
     timeout: Timeout = 2.0,
     memory: Memory = 512,
     mode: Mode = None,
+    as_repr: Annotated[bool, typer.Option("--repr", help="States as repr(value), strings quoted; str(value) else.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a program with its print anchors, its states and its output."""
     from cluster.programs import show_anchors
 
     def show(shown: dict[str, Any]) -> None:
-        typer.echo(shown["code"].rstrip() + "\n")
-        typer.echo("\n".join(shown["states"]))
-        typer.echo(f"\n{shown['verdict']}: {shown['exception'] or shown['output']}")
+        states, found = "\n".join(shown["states"]), shown["exception"] or shown["output"]
+        whole = f"{shown['code'].rstrip()}\n\n{states}\n\n{shown['verdict']}: {found}"
+        # A state may hold half a character, which no terminal takes.
+        typer.echo(whole.encode(errors="backslashreplace").decode())
 
-    _each_program(_sources(file, call, jsonl), show_anchors, None if as_json or jsonl else show, timeout, memory, mode)
+    examine = partial(show_anchors, state_text="repr" if as_repr else "str")
+    _each_program(_sources(file, call, jsonl), examine, None if as_json or jsonl else show, timeout, memory, mode)
 
 
 @app.command()

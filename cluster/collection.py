@@ -112,6 +112,7 @@ class Collector:
                 text=text,
                 score=score,
                 token_spans=[token_span(starts, span) for span in score.step_spans],
+                print_spans=[token_span(starts, span) for span in score.print_spans],
             )
             for completion, (text, starts), score in zip(completions, decoded, scores, strict=True)
         ]

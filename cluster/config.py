@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
 from reward.settings import RewardSettings
+from rl.anchors import StateText
 from rl.problems import Task
 from rl.settings import Settings
 from rollout.settings import RolloutSettings
@@ -55,16 +56,54 @@ class DatasetSettings(Settings):
     """For a field of ours (`code`, `input`, `output`, `call`, `entry`, `id`, ..) its column, where that has another name."""
 
 
+class TaughtSettings(Settings):
+    """Programs that the teacher writes for the same grid."""
+
+    mutations: int = Field(1, ge=0)
+    """Further calls of each program, with inputs mutated by rule."""
+    temperature: float = Field(0.8, ge=0)
+    """This and the next are the successor's pipeline's."""
+    top_p: float = Field(0.9, gt=0, le=1)
+
+
+class TeacherSettings(Settings):
+    """A large language model behind an OpenAI-compatible endpoint, and how it is asked."""
+
+    base_url: str = Field(pattern=r"^https?://\S+$")
+    """As the client library wants it, mostly ending in `/v1`."""
+    model: str = Field(min_length=1)
+    key_variable: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The environment variable that holds the key (its name, never the key); None where the endpoint wants none."""
+    in_flight: int = Field(32, ge=1)
+    """Requests at a time."""
+    deadline_s: float = Field(180.0, gt=0)
+    """Longest time for one request, its answer included."""
+    tries: int = Field(6, ge=1)
+    """Times that one question is asked before its row is set aside."""
+    longest_wait_s: float = Field(60.0, gt=0)
+    """Longest wait between two tries, whatever the endpoint asks for."""
+    down_after: int = Field(20, ge=1)
+    """So many questions in a row without an answer, and the endpoint is taken for dead."""
+    max_tokens: int = Field(4096, ge=1)
+    """Longest answer, in tokens."""
+    chain_samples: int = Field(4, ge=1)
+    """Chains asked for a problem, at most, until execution confirms one."""
+    chain_temperature: float = Field(0.6, ge=0)
+    """This and the next are the successor's pipeline's."""
+    chain_top_p: float = Field(0.9, gt=0, le=1)
+
+
 class SplitSettings(Settings):
-    """Where the problems of one split come from: a built-in generator, or programs that are there already."""
+    """Where the problems of one split come from: a built-in generator, a teacher, or programs that are there already."""
 
     problems: int = Field(ge=1)
     """How many; from a file or a dataset at most so many."""
-    chains: bool = False
-    """Whether each problem comes with a reasoning chain."""
+    chains: bool | Literal["teacher"] = False
+    """Whether each problem comes with a reasoning chain: made from its trace, or written by the teacher and checked."""
     grammar: GrammarSettings = GrammarSettings()
-    """The small language of the demo, unless one of the three below takes its place."""
+    """The small language of the demo, unless one of the four below takes its place."""
     grid: GridSettings | None = None
+    teacher: TaughtSettings | None = None
     file: Path | None = None
     """JSONL, perhaps gzipped, of a shape that `cluster.data.existing` knows (CRUXEval's, HumanEval's, MBPP's)."""
     dataset: DatasetSettings | None = None
@@ -76,12 +115,27 @@ class SplitSettings(Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> "SplitSettings":
-        given = [name for name in ("grid", "file", "dataset") if getattr(self, name) is not None]
+        given = [name for name in ("grid", "teacher", "file", "dataset") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are both given: a split has one source")
+            raise ValueError(
+                f"{' and '.join(given)} are {'both' if len(given) == 2 else 'all'} given: a split has one source"
+            )
         if self.mutations and not {"file", "dataset"} & set(given):
-            raise ValueError("mutations is for a file or a dataset; the grid has grid.mutations, the grammar none")
+            raise ValueError(
+                "mutations is for a file or a dataset; the grid has grid.mutations, a teacher teacher.mutations, "
+                "the grammar none"
+            )
         return self
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it cannot be filled without a teacher."""
+        return self.teacher is not None or self.chains == "teacher"
+
+    @property
+    def source(self) -> str:
+        """The field that says where its programs come from."""
+        return next((name for name in ("grid", "teacher", "file", "dataset") if getattr(self, name) is not None), "grammar")
 
 
 class DifficultySettings(Settings):
@@ -132,11 +186,24 @@ class DataSettings(Settings):
     validation: SplitSettings
     rl: SplitSettings
     heldout: SplitSettings
-    heldout_seed: int = 20_261_123
+    decoupled: bool = True
+    """Whether the output and the input task have prompts of their own; false is StepCodeReasoner's ablation."""
+    heldout_seed: int = 20_261_124
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
+    state_text: StateText = "str"
+    """How states show values, in every split: `str` as the paper has it, or `repr`, in which strings are quoted."""
     filters: FilterSettings = FilterSettings()
+    teacher: TeacherSettings | None = None
+    """Who is asked where a split has `teacher` or `chains: teacher`."""
     tokenizer: Path | None = None
     """Folder of the tokenizer that the card counts lengths with; without one it counts characters."""
+
+    @model_validator(mode="after")
+    def _teacher_is_there(self) -> "DataSettings":
+        for name in ("sft", "validation", "rl", "heldout"):
+            if getattr(self, name).asks_teacher and self.teacher is None:
+                raise ValueError(f"{name} asks a teacher: data.teacher must say which, by base_url and model")
+        return self
 
 
 class EvaluationSettings(Settings):
@@ -169,8 +236,8 @@ class RunSettings(Settings):
     sft: SupervisedSettings = SupervisedSettings()
     rl: PolicySettings = PolicySettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    controls: list[Literal["sft_longer", "terminal"]] = []
-    """Comparisons that start from the same SFT model and get RL's wall time."""
+    controls: list[Literal["sft_longer", "terminal", "step", "rl_only"]] = []
+    """Comparisons that get RL's wall time: more SFT and RL by another algorithm from the same SFT model, RL without SFT."""
     learner: LearnerSettings = LearnerSettings()
     rollout: RolloutSettings = RolloutSettings()
     reward: RewardSettings = RewardSettings()

@@ -8,7 +8,7 @@ version is at least `s - max_staleness`, so with 0 every batch is sampled by the
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,13 +24,17 @@ from cluster.data.splits import read_split
 from cluster.runs import RunFolder
 from learner.policy import MiniBatch, Share
 from learner.settings import PolicySettings
-from rl.advantages import annotate
+from rl.advantages import annotate, has_signal, silent_steps
 from rl.batching import Example, plan
 from rl.benchmarks.accuracy import response_accuracy
+from rl.losses import Totals
 from rl.problems import Problem
 from rl.seeds import derived_seed
 from rl.trajectories import Trajectory
 from rollout.engine import Sampling
+
+Group = tuple[list[Trajectory], list[Trajectory], Seconds]
+"""All responses to a problem, those that count with their advantages, and how long it took."""
 
 _PROBES = 4
 _PROBE_TOKENS = 24
@@ -159,23 +163,30 @@ class ExperienceStream:
         path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-        groups = await asyncio.gather(*(self._group(problem, step, path) for problem in self._problems_of(step)))
-        collected = [trajectory for group, _, _ in groups for trajectory in group]
-        counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
-        self._metrics[step] = _batch_metrics(collected, counted, [seconds for _, _, seconds in groups], step)
+        tried = self._problems_of(step)
+
+        async def sample(problems: Sequence[Problem]) -> list[Group]:
+            return await asyncio.gather(*(self._group(problem, step, path) for problem in problems))
+
+        async def others(count: int) -> list[Group]:
+            fresh = replacements(self._problems, tried, count, f"{self._job.seed}/{step}")
+            tried.extend(fresh)
+            return await sample(fresh)
+
+        groups, dropped = await with_signal(await sample(tried), others, self._settings.resample)
+        self._metrics[step] = _batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
         annotated = [group for _, group, _ in groups]
         return [
-            _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job.token_budget)
+            _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job.token_budget, self._settings.max_tokens)
             for begin in range(self._settings.updates)
         ]
 
-    async def _group(self, problem: Problem, step: int, path: Path) -> tuple[list[Trajectory], list[Trajectory], Seconds]:
+    async def _group(self, problem: Problem, step: int, path: Path) -> Group:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
         group, seconds = await self._collector.collect(problem, sampling)
-        options = {"lam": self._settings.lam} if self._settings.algorithm == "bilevel" else {}
         oldest = step - self._settings.max_staleness
         fresh = [trajectory for trajectory in group if min(trajectory.completion.policy_versions, default=oldest) >= oldest]
-        annotated = annotate(fresh, self._settings.algorithm, **options)
+        annotated = annotate(fresh, self._settings)
         with path.open("a") as file:
             file.writelines(json.dumps(self._row(problem, trajectory)) + "\n" for trajectory in group)
         return group, annotated, seconds
@@ -204,7 +215,38 @@ def epoch_order(seed: int, epoch: int, problems: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget: int) -> list[MiniBatch]:
+async def with_signal(
+    groups: Sequence[Group], others: Callable[[int], Awaitable[Sequence[Group]]], rounds: int
+) -> tuple[list[Group], list[Group]]:
+    """DAPO's dynamic sampling: groups without any advantage give their places to groups of other problems.
+
+    Args:
+        groups: a batch's groups.
+        others: samples so many new ones, or fewer if there are no more.
+        rounds: how often at most; what is then still without an advantage stays.
+
+    Returns:
+        The batch, and the groups that were dropped from it.
+    """
+    kept, dropped = list(groups), []
+    for _ in range(rounds):
+        idle = [place for place, (_, annotated, _) in enumerate(kept) if not has_signal(annotated)]
+        if not idle:
+            break
+        for place, group in zip(idle, await others(len(idle)), strict=False):
+            dropped.append(kept[place])
+            kept[place] = group
+    return kept, dropped
+
+
+def replacements(problems: Sequence[Problem], tried: Sequence[Problem], count: int, seed: str) -> list[Problem]:
+    """At most `count` problems, drawn by `seed` from those a batch has not tried yet; fewer where fewer are left."""
+    ids = {problem.id for problem in tried}
+    left = [problem for problem in problems if problem.id not in ids]
+    return random.Random(f"{seed}/{len(tried)}").sample(left, min(count, len(left)))
+
+
+def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget: int, longest: int) -> list[MiniBatch]:
     """What one optimizer step is taken on, by rank."""
     examples = [
         Example(
@@ -212,18 +254,23 @@ def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget
             trajectory.completion.token_ids,
             trajectory.advantages,
             trajectory.completion.rollout_logprobs,
+            trajectory.segments,
+            trajectory.final_advantage,
         )
         for group in groups
         for trajectory in group
     ]
-    total = sum(len(example.response_ids) for example in examples)
+    totals = Totals(sum(len(example.response_ids) for example in examples), len(examples), longest)
     cuts = plan([example.length for example in examples], ranks, token_budget)
-    return [MiniBatch([[examples[index] for index in cut] for cut in share], total) for share in cuts]
+    return [MiniBatch([[examples[index] for index in cut] for cut in share], totals) for share in cuts]
 
 
-def _batch_metrics(
-    collected: Sequence[Trajectory], counted: Sequence[Trajectory], seconds: Sequence[Seconds], step: int
-) -> dict[str, float]:
+def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, float]:
+    """Figures over all that was sampled, groups that others took the place of included."""
+    collected = [trajectory for group, _, _ in groups for trajectory in group]
+    counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
+    seconds = [time for _, _, time in groups]
+    silent, steps = (sum(counts) for counts in zip(*(silent_steps(group) for group, _, _ in groups), strict=True))
     judged = [trajectory for trajectory in collected if not trajectory.score.verdict.is_fault]
     accuracies = [response_accuracy(t.score.final_reward, t.score.step_rewards) for t in judged]
     return {
@@ -234,6 +281,8 @@ def _batch_metrics(
         "response_length": fmean(len(trajectory.completion.token_ids) for trajectory in collected),
         "unfinished": fmean(not trajectory.completion.finished for trajectory in collected),
         "masked": float(len(collected) - len(counted)),
+        "idle_groups": fmean(not has_signal(annotated) for _, annotated, _ in groups),
+        "silent_steps": silent / max(steps, 1),
         "staleness": fmean(step - version for trajectory in collected for version in trajectory.completion.policy_versions),
         "rollout_s": max(second.rollout for second in seconds),
         "reward_s": fmean(second.reward for second in seconds),

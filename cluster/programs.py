@@ -11,7 +11,7 @@ from cluster.user_rows import LONGEST, read_rows, read_text, text
 from reward.sandbox import Execution, Level, Limits, Program, Sandbox, SandboxUnavailable
 from reward.scoring import score_group
 from reward.tracing import trace
-from rl.anchors import ProgramError, instrument
+from rl.anchors import ProgramError, StateText, instrument
 from rl.answers import same_value_text
 from rl.problems import Problem, Task
 from rl.verdicts import Verdict
@@ -68,14 +68,14 @@ def _call(path: Path, number: int, row: Mapping[str, Any]) -> str | None:
     return f"f({text(path, number, row, 'input')})" if "input" in row else None
 
 
-def show_anchors(sandbox: Sandbox, source: Source) -> dict[str, Any]:
+def show_anchors(sandbox: Sandbox, source: Source, state_text: StateText = "str") -> dict[str, Any]:
     """A program with its anchors, its states and its output; a row whose program does not parse keeps its text.
 
     Raises:
         BadInput: a file, not a row, that does not parse, or a call that is none.
     """
     try:
-        instrumented = instrument(source.code, source.call)
+        instrumented = instrument(source.code, source.call, state_text)
     except ProgramError as error:
         if source.id is None:
             raise BadInput(str(error)) from None
@@ -126,8 +126,11 @@ def score_file(sandbox: Sandbox, path: Path, out: Path) -> dict[str, int]:
         How many rows got which verdict.
 
     Raises:
-        BadInput: a row is not that, its program does not run, or it does not return the `output` given.
+        BadInput: a row is not that, its program does not run, or it does not return the `output` given; or `out` is no
+            place for a file.
     """
+    if out.is_dir():
+        raise BadInput(f"--out {out}: is a folder, a file is needed")
     scored = []
     counts: dict[str, int] = {}
     for number, row in read_rows(path):

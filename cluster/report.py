@@ -24,6 +24,8 @@ MODELS = {
     "sft": "SFT",
     "sft_longer": "SFT, longer",
     "terminal": "RL, final reward only",
+    "step": "RL, Step-GRPO",
+    "rl_only": "RL without SFT",
     "rl": "RL",
 }
 """Stages that leave a model, in the order of the tables, as a reader knows them."""

@@ -21,6 +21,7 @@ from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
 from cluster.data.sources import Source, open_sources
 from cluster.data.splits import SPLITS, read_split
+from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.progress import counting, following
@@ -88,14 +89,18 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
     """The stages to do, in order."""
     settings = job.settings
     # Read before anything starts, so that a wrong file is told at once.
-    sources = {} if "data" in job.run.finished_stages() else open_sources(settings.data, settings.seed)
-    difficulty = _difficulty(job) if sources else None
+    sources: dict[str, Source] = {}
+    teacher = difficulty = None
+    if "data" not in job.run.finished_stages():
+        teacher = open_teacher(settings.data, job.run.path / "data")
+        sources = open_sources(settings.data, settings.seed, teacher)
+        difficulty = _difficulty(job)
     plan: list[tuple[str, Callable[[], None]]] = [
-        ("data", lambda: _data(job, sources, difficulty)),
+        ("data", lambda: _data(job, sources, teacher, difficulty)),
         ("base", lambda: _base_model(job)),
         ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
         ("sft_evaluation", lambda: _evaluate(job, "sft")),
-        ("rl", lambda: _policy(job, "rl", settings.rl, weights)),
+        ("rl", lambda: _policy(job, "rl", "sft", settings.rl, weights)),
         ("rl_evaluation", lambda: _evaluate(job, "rl")),
     ]
     for control in settings.controls:
@@ -111,13 +116,16 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
 
 
 def _control(job: Job, control: str, weights: Path) -> None:
-    """Train a comparison for as long as RL took, from the same SFT model."""
+    """Train a comparison for as long as RL took."""
     settings, seconds = job.settings, job.run.rows("rl")[-1]["seconds"]
-    if control == "terminal":
-        update = {"algorithm": "terminal", "steps": settings.rl.steps * 10, "max_seconds": seconds}
-        _policy(job, control, settings.rl.model_copy(update=update), weights)
-    else:
+    if control == "sft_longer":
         _supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
+        return
+    update: dict[str, Any] = {"steps": settings.rl.steps * 10, "max_seconds": seconds}
+    if control != "rl_only":
+        update["algorithm"] = control
+    start_from = "base" if control == "rl_only" else "sft"
+    _policy(job, control, start_from, settings.rl.model_copy(update=update), weights)
 
 
 def _difficulty(job: Job) -> Difficulty | None:
@@ -133,10 +141,10 @@ def _difficulty(job: Job) -> Difficulty | None:
     return Difficulty(wanted, PoolMeasure(wanted, pools, settings.rollout.max_length, settings.seed))
 
 
-def _data(job: Job, sources: dict[str, Source], difficulty: Difficulty | None) -> None:
+def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficulty: Difficulty | None) -> None:
     splits = [getattr(job.settings.data, name) for name in SPLITS]
     with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
-        build(job.settings, sources, job.run, advance, difficulty)
+        build(job.settings, sources, job.run, advance, teacher, difficulty)
 
 
 def _base_model(job: Job) -> None:
@@ -193,7 +201,7 @@ class MetricsLog:
         self._run.log(self._stage, row)
 
 
-def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> None:
+def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, weights: Path) -> None:
     rollout, reward = job.pools.start()
     run = job.run
     actor: Any = ray.remote(ExperienceStream)
@@ -212,7 +220,7 @@ def _policy(job: Job, stage: str, settings: PolicySettings, weights: Path) -> No
         )
     )
     policy = learner.policy.PolicyJob(
-        model_folder=str(run.model("sft")),
+        model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),
         weights_folder=str(weights),
         experience=StreamClient(stream),

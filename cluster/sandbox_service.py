@@ -45,6 +45,7 @@ def serve_sandbox(
     """Serve the sandbox over HTTP as SandboxFusion does: POST /run_code."""
     import uvicorn
 
+    from reward.connections import ImpatientConnection
     from reward.http import ServiceLimits, application
 
     token = os.environ.get(TOKEN, "").strip() or None
@@ -57,6 +58,7 @@ def serve_sandbox(
         typer.echo(json.dumps({"url": url, "slots": slots, "level": started.level}) if as_json else f"sandbox at {url}")
         config = uvicorn.Config(
             application(started, limits, token),
+            http=ImpatientConnection,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -10,8 +10,18 @@ _MODELS = {
     "sft": "SFT",
     "sft_longer": "SFT, RL's wall time longer",
     "terminal": "GRPO, terminal reward",
+    "step": "Step-GRPO",
+    "rl_only": "RL without SFT",
 }
-_ALGORITHMS = {"bilevel": "Bi-Level GRPO", "step": "Step-GRPO", "terminal": "GRPO, terminal reward"}
+_ALGORITHMS = {
+    "bilevel": "Bi-Level GRPO",
+    "step": "Step-GRPO",
+    "terminal": "GRPO, terminal reward",
+    "rloo": "RLOO",
+    "dr_grpo": "Dr. GRPO",
+    "gspo": "GSPO",
+    "dapo": "DAPO",
+}
 _HEADS = {"final": "final answer", "step": "steps", "trace": "whole trace"}
 
 

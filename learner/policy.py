@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from learner.engine import LearnerEngine, load_model
 from learner.schedule import learning_rate
 from learner.settings import LearnerSettings, PolicySettings
 from rl.batching import Example, MicroBatch, collate
-from rl.losses import kl_penalty, policy_loss, token_logprobs
+from rl.losses import Totals, kl_penalty, policy_loss, token_logprobs
 from rl.published_weights import publish
 from rl.tokens import load_tokenizer
 
@@ -29,8 +29,8 @@ class MiniBatch:
     """One rank's part of what a single optimizer step is taken on."""
 
     micro_batches: list[list[Example]]
-    total_tokens: int
-    """Response tokens of the whole mini-batch, over all ranks."""
+    totals: Totals
+    """Counts of the whole mini-batch, over all ranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,58 +137,66 @@ def _learn(
     lr: float,
 ) -> dict[str, float]:
     """The optimizer steps on one batch of experience; returns metrics over the whole batch."""
-    parts = [_update(engine, reference, mini_batch, settings, pad_id, lr) for mini_batch in share.mini_batches]
+    batches = [[collate(cut, pad_id) for cut in mini_batch.micro_batches] for mini_batch in share.mini_batches]
+    if settings.mismatch != "measure":
+        batches = [[_with_old_logprobs(engine, batch, settings.temperature) for batch in cuts] for cuts in batches]
+    parts = [
+        _update(engine, reference, cuts, mini_batch.totals, settings, lr)
+        for cuts, mini_batch in zip(batches, share.mini_batches, strict=True)
+    ]
     for moved in parts[1:]:
         # The policy has moved since these were sampled: their difference says nothing about the engines.
-        moved["mismatch"] = 0.0
+        moved.update(dict.fromkeys(("mismatch", "divergence", "beyond_cap"), 0.0))
     sums = {key: sum(part[key] for part in parts) for key in parts[0]}
     totals = engine.sum_over_ranks({**sums, "unmoved_tokens": parts[0]["tokens"]})
-    tokens = max(totals["tokens"], 1.0)
+    tokens, unmoved = max(totals["tokens"], 1.0), max(totals["unmoved_tokens"], 1.0)
     norm = engine.gradient_norm()
     return {
         **({} if norm is None else {"grad_norm": norm}),
         "loss": totals["loss"] / len(parts),
         "entropy": totals["entropy"] / tokens,
         "clip_fraction": totals["clipped"] / tokens,
-        "rollout_mismatch": totals["mismatch"] / max(totals["unmoved_tokens"], 1.0),
+        "rollout_mismatch": totals["mismatch"] / unmoved,
+        "rollout_divergence": totals["divergence"] / unmoved,
+        "beyond_mismatch_cap": totals["beyond_cap"] / unmoved,
         "kl": totals["kl"] / len(parts),
         "response_tokens": tokens,
     }
 
 
+@torch.no_grad()
+def _with_old_logprobs(engine: LearnerEngine, batch: MicroBatch, temperature: float) -> MicroBatch:
+    """The micro-batch with the learner's own log-probabilities, before it moves, as those that ratios compare with."""
+    engine.model.eval()
+    return replace(batch, old_logprobs=engine.logprobs(batch, temperature)[0].to(batch.rollout_logprobs.device))
+
+
 def _update(
     engine: LearnerEngine,
     reference: torch.nn.Module | None,
-    mini_batch: MiniBatch,
+    batches: Sequence[MicroBatch],
+    totals: Totals,
     settings: PolicySettings,
-    pad_id: int,
     lr: float,
 ) -> dict[str, float]:
     """One optimizer step; returns this rank's sums."""
-    sums = {"entropy": 0.0, "clipped": 0.0, "mismatch": 0.0, "kl": 0.0, "tokens": 0.0}
-    total = float(max(mini_batch.total_tokens, 1))
+    measured = ("clipped", "mismatch", "divergence", "beyond_cap")
+    sums = dict.fromkeys(("entropy", "kl", "tokens", *measured), 0.0)
 
     def loss(logprobs: Tensor, entropies: Tensor, batch: MicroBatch) -> Tensor:
-        mask = batch.response_mask.to(logprobs.device)
-        result = policy_loss(
-            logprobs,
-            batch.old_logprobs.to(logprobs.device),
-            batch.advantages.to(logprobs.device),
-            mask,
-            total,
-            clip=settings.clip,
-        )
+        batch = batch.to(logprobs.device)
+        mask = batch.response_mask
+        result = policy_loss(logprobs, batch, totals, settings)
         sums["entropy"] += float((entropies * mask).sum())
         sums["tokens"] += float(mask.sum())
-        sums["clipped"] += float(result.clipped)
-        sums["mismatch"] += float(result.mismatch)
+        for name in measured:
+            sums[name] += float(getattr(result, name))
         if reference is None:
             return result.loss
-        penalty = kl_penalty(logprobs, _reference_logprobs(reference, batch, settings.temperature), mask, total)
+        penalty = kl_penalty(logprobs, _reference_logprobs(reference, batch, settings.temperature), mask, totals, settings)
         sums["kl"] += float(penalty.detach())
         return result.loss + settings.kl * penalty
 
-    batches = [collate(examples, pad_id) for examples in mini_batch.micro_batches]
     return {"loss": engine.update(batches, loss, lr, settings.temperature), **sums}
 
 

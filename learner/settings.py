@@ -1,9 +1,10 @@
 """Settings of the learner: its workers, the model it starts from, and the two ways it learns."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from rl.objective import Credit, Objective
 from rl.settings import Settings
 
 _HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256)
@@ -78,17 +79,24 @@ class SupervisedSettings(Settings):
         return self
 
 
-class PolicySettings(Settings):
+PRESETS: dict[str, dict[str, Any]] = {
+    "dr_grpo": {"std": "none", "aggregation": "constant"},
+    "gspo": {"ratio": "sequence", "aggregation": "sequence", "clip": 3e-4, "clip_high": 4e-4},
+    "dapo": {"clip_high": 0.28, "overlong": "penalise", "resample": 3},
+}
+"""What an algorithm's own paper sets beside its advantages; a setting that is given wins."""
+
+
+class PolicySettings(Credit, Objective):
     """Reinforcement learning from execution."""
 
-    algorithm: Literal["terminal", "step", "bilevel"] = "bilevel"
-    lam: float = Field(0.3, ge=0)
-    """Weight of the intra-trajectory part of Bi-Level GRPO (paper: 0.3)."""
     steps: int = Field(50, ge=1)
     groups: int = Field(32, ge=1)
     """Problems in a batch."""
     group_size: int = Field(8, ge=2)
     """Responses to each problem."""
+    resample: int = Field(0, ge=0, le=20)
+    """Rounds in which a batch's groups without any advantage are replaced by groups of other problems (DAPO)."""
     updates: int = Field(1, ge=1)
     """Optimizer steps on each batch, every one on its own share of the groups; new weights are published after the last."""
     lr: float = Field(2e-4, gt=0)
@@ -96,12 +104,7 @@ class PolicySettings(Settings):
     final_lr: float = Field(1.0, ge=0, le=1)
     """Share of `lr` left at the end of the cosine; 1 keeps it constant."""
     weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(0.2, gt=0)
-    kl: float = Field(0.0, ge=0)
-    """Weight of the divergence from the model RL started from (equation 15)."""
     temperature: float = Field(1.0, gt=0)
-    max_tokens: int = Field(256, ge=1)
-    """Longest response."""
     max_staleness: int = Field(0, ge=0)
     """Policy versions by which a batch may lag behind the policy it trains; 0 is on-policy."""
     mismatch_tolerance: float = Field(1e-3, gt=0)
@@ -109,3 +112,8 @@ class PolicySettings(Settings):
     checkpoint_every: int = Field(10, ge=1)
     max_seconds: float | None = Field(None, gt=0)
     """Wall-clock budget, not counting the start of the engines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        return {**PRESETS.get(str(given.get("algorithm")), {}), **given} if isinstance(given, dict) else given

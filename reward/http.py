@@ -6,7 +6,6 @@ refused is told with a status and one line, `{"detail": ..}`. Shape and meanings
 
 import asyncio
 import base64
-import binascii
 import hmac
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,7 +179,7 @@ def _offered(headers: Headers) -> list[bytes]:
     elif scheme.lower() == "basic":
         try:
             offered.append(base64.b64decode(credentials).partition(b":")[2])
-        except binascii.Error:
+        except ValueError:  # Not base64, or not even ASCII.
             return offered
     return offered
 

@@ -5,9 +5,9 @@ Rules, where the paper is silent (StepCodeReasoner 2.3 and 3.3 leave them open):
   block earns 0; blocks beyond the last anchor earn nothing and cost nothing.
 - The answer is compared as a value with its exact types, so `[1,2]` is `[1, 2]` and `True` is not `1`.
   It is parsed, never run.
-- An input prediction is one call of the entry function. Arguments that are no literals (`dict(a=1)`) are evaluated
-  alone, in the sandbox, and enter the call as the plain values they print as, so no object that lies about itself gets
-  in.
+- An input prediction is one call of the entry function. Arguments that are no literals (`dict(a=1)`, `[0] * 9`) are
+  evaluated alone, in the sandbox and without the program, and enter the call as the plain values they print as. Those
+  that could find an input by search (loops, functions, the program itself) are not run: see `rl.answers.one_call`.
   An input that cannot be read, or whose arguments cannot be evaluated, leaves nothing to judge.
 - Its steps are judged against the trace of the input it proposes first, its final answer by what the program returns.
 - A memory address in a state says nothing about the program: it is left out of the comparison.
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reward.tracing import Trace
-from rl.anchors import Instrumented, instrument
+from rl.anchors import Instrumented
 from rl.answers import UnreadableAnswer, literal, literal_call, one_call, same, source
 from rl.problems import Problem, Task
 from rl.responses import Response, parse
@@ -52,7 +52,7 @@ def score_group(problem: Problem, responses: Sequence[str], tracer: Tracer) -> l
         the verdict is `sandbox_error`, to be masked.
     """
     parsed = [parse(text) for text in responses]
-    program = instrument(problem.code, problem.call)
+    program = problem.program()
     if problem.task is Task.INPUT:
         return [_score_input(problem, program, response, tracer) for response in parsed]
     truth = tracer(program)
@@ -85,8 +85,8 @@ def _score_input(problem: Problem, program: Instrumented, response: Response, tr
         return _score(response, Verdict.UNPARSABLE, ())
     committed = response.answer if response.proposed_input is None else response.proposed_input
     try:
-        committed_call = _plain_call(committed, entry, problem.code, tracer)
-        answered_call = _plain_call(response.answer, entry, problem.code, tracer)
+        committed_call = _plain_call(committed, entry, tracer)
+        answered_call = _plain_call(response.answer, entry, tracer)
     except _NoInput as error:
         return _score(response, error.verdict, ())
     committed_trace = tracer(replace(program, call=committed_call))
@@ -101,7 +101,7 @@ def _score_input(problem: Problem, program: Instrumented, response: Response, tr
     return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, committed_trace.states)
 
 
-def _plain_call(text: str, entry: str, code: str, tracer: Tracer) -> str:
+def _plain_call(text: str, entry: str, tracer: Tracer) -> str:
     """A proposed input as a call with literal arguments.
 
     Raises:
@@ -116,19 +116,18 @@ def _plain_call(text: str, entry: str, code: str, tracer: Tracer) -> str:
         positional = "".join(f"{source(argument)}, " for argument in call.args)
         names = [keyword.arg for keyword in call.keywords]
         named = ", ".join(f"{keyword.arg!r}: {source(keyword.value)}" for keyword in call.keywords)
-        evaluated = tracer(Instrumented(code, f"[({positional}), {{{named}}}]", ()))
+        evaluated = tracer(Instrumented("", f"[({positional}), {{{named}}}]", ()))
         if evaluated.verdict is not Verdict.OK:
             raise _NoInput(evaluated.verdict)
         if evaluated.output is None:
             raise _NoInput(Verdict.NO_RESULT)
-        values = literal(evaluated.output)
-    except UnreadableAnswer:
+        match literal(evaluated.output):
+            # The names become source again, so they must be those asked for, whatever the child wrote.
+            case [tuple() as unnamed, dict() as by_name] if [*by_name] == names:
+                arguments = [*map(repr, unnamed), *(f"{name}={value!r}" for name, value in by_name.items())]
+                return f"{entry}({', '.join(arguments)})"
+    except ValueError:  # Unreadable, or an `int` of more digits than Python writes.
         raise _NoInput(Verdict.UNPARSABLE) from None
-    # An object may print as anything, so the shape and the names, which become source again, must be those asked for.
-    match values:
-        case [tuple() as unnamed, dict() as by_name] if [*by_name] == names:
-            arguments = [*map(repr, unnamed), *(f"{name}={value!r}" for name, value in by_name.items())]
-            return f"{entry}({', '.join(arguments)})"
     raise _NoInput(Verdict.UNPARSABLE)
 
 
@@ -150,5 +149,6 @@ def _score(response: Response, verdict: Verdict, states: Sequence[str]) -> Score
         states=list(states),
         predicted=predicted,
         step_spans=[step.whole for step in response.steps],
+        print_spans=[step.print_block for step in response.steps],
         answer=response.answer,
     )

@@ -31,6 +31,8 @@ _CHUNK = 65536
 _MOST_ENTRIES = 1000
 """Files and folders of one program. A page each and a request's bytes fit into a sandbox's folder."""
 _MOST_NAME_BYTES = 255
+_MOST_PATH_BYTES = 3072
+"""The kernel takes 4095, of which the way to the program's folder takes some."""
 _ROOM = Path(__file__).parent
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from zygote.serve import main; main()"
 
@@ -65,6 +67,8 @@ class Zygote:
         self._stderr, their_stderr = os.pipe()
         for descriptor in (self._stdout, self._report, self._stderr):
             os.set_blocking(descriptor, False)
+            # Where a child can see /proc, nobody opens the reading end there and takes back what the sandbox wrote.
+            os.fchmod(descriptor, 0)
         passed = (theirs.fileno(), their_report, their_stderr)
         arguments = [str(_ROOM), level, *map(str, passed), folders, modules, *without]
         try:
@@ -238,6 +242,8 @@ def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
             raise ValueError(f"files: {name!r:.300} is no path below the program's folder")
         if any(len(os.fsencode(part)) > _MOST_NAME_BYTES for part in path.parts):
             raise ValueError(f"files: {name!r:.300} is too long, {_MOST_NAME_BYTES} bytes a part can be")
+        if len(os.fsencode(name)) > _MOST_PATH_BYTES:
+            raise ValueError(f"files: {name!r:.300}.. is too long, {_MOST_PATH_BYTES} bytes a path can be")
     plain = {str(PurePosixPath(name)): bytes(content) for name, content in files.items()}
     folders = {str(folder) for name in plain for folder in PurePosixPath(name).parents[:-1]}
     for name in folders & plain.keys():

@@ -7,6 +7,10 @@ Every algorithm here is a pure function of a group's rewards. The learner knows 
     Bi-Level           inter + lambda * intra for the steps, inter alone for the answer     (equations 12, 14)
 
 Equations are those of StepCodeReasoner 3.3. Tensors are float, `G` trajectories by `n` anchors.
+
+Two known weaknesses of the paper's credit. Intra is never negative, so a group that is right throughout is still pushed and
+entropy falls: `centred_intra` measures it against the group. And a step that no trajectory gets right earns nothing: only
+`silent_steps` tells how many those are.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,41 +18,60 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from rl.objective import Credit, Deviation
 from rl.trajectories import Trajectory
 
 EPS = 1e-6
 
 
-def terminal(final_rewards: Tensor, *, eps: float = EPS) -> Tensor:
+def terminal(final_rewards: Tensor, *, std: Deviation = "population", eps: float = EPS) -> Tensor:
     """GRPO's advantage of the final answer: equation 10 applied to equation 9.
 
     Args:
         final_rewards: `[G]`.
-        eps: added to the population standard deviation.
+        std: what to divide by.
+        eps: added to the standard deviation.
 
     Returns:
         `[G]`.
     """
     centred = final_rewards - final_rewards.mean()
-    return centred / (final_rewards.std(correction=0) + eps)
+    if std == "none":
+        return centred
+    return centred / (final_rewards.std(correction=0 if std == "population" else 1) + eps)
 
 
-def inter_trajectory(step_rewards: Tensor, step_mask: Tensor, *, eps: float = EPS) -> Tensor:
-    """Each step against the same step of the trajectories that have it (equation 10, population deviation).
+def leave_one_out(final_rewards: Tensor) -> Tensor:
+    """RLOO's advantage: each reward less the mean of the others' (Ahmadian et al. 2024), `[G]` to `[G]`, G at least 2."""
+    others = len(final_rewards) - 1
+    return final_rewards - (final_rewards.sum() - final_rewards) / others
+
+
+def inter_trajectory(step_rewards: Tensor, step_mask: Tensor, *, std: Deviation = "population", eps: float = EPS) -> Tensor:
+    """Each step against the same step of the trajectories that have it (equation 10).
 
     Args:
         step_rewards: `[G, n]`.
         step_mask: `[G, n]`, 1 where the trajectory has that anchor.
+        std: what to divide by.
         eps: added to the deviation.
 
     Returns:
         `[G, n]`, 0 where masked.
     """
     count = step_mask.sum(dim=0).clamp(min=1)
-    mean = (step_rewards * step_mask).sum(dim=0) / count
-    centred = (step_rewards - mean) * step_mask
-    deviation = (centred.square().sum(dim=0) / count).sqrt()
+    centred = _centred(step_rewards, step_mask)
+    if std == "none":
+        return centred
+    freedom = count if std == "population" else (count - 1).clamp(min=1)
+    deviation = (centred.square().sum(dim=0) / freedom).sqrt()
     return centred / (deviation + eps)
+
+
+def _centred(values: Tensor, mask: Tensor) -> Tensor:
+    """Each column less its mean over the rows that count, 0 where masked."""
+    mean = (values * mask).sum(dim=0) / mask.sum(dim=0).clamp(min=1)
+    return (values - mean) * mask
 
 
 def intra_trajectory(step_rewards: Tensor, step_mask: Tensor) -> Tensor:
@@ -73,6 +96,8 @@ def bilevel(
     *,
     step_mask: Tensor | None = None,
     lam: float = 0.3,
+    std: Deviation = "population",
+    centred_intra: bool = False,
     eps: float = EPS,
 ) -> tuple[Tensor, Tensor]:
     """Bi-Level GRPO (equations 10-12).
@@ -82,71 +107,140 @@ def bilevel(
         final_rewards: `[G]`.
         step_mask: `[G, n]`, 1 where the trajectory has that anchor; all of them if None.
         lam: weight of the intra-trajectory part.
+        std: what inter-trajectory differences are divided by.
+        centred_intra: whether the intra-trajectory part is taken against its mean over the group.
         eps: added to standard deviations.
 
     Returns:
         Step advantages `[G, n]` and final advantages `[G]`.
     """
     mask = torch.ones_like(step_rewards) if step_mask is None else step_mask.to(step_rewards.dtype)
-    steps = inter_trajectory(step_rewards, mask, eps=eps) + lam * intra_trajectory(step_rewards, mask)
-    return steps, terminal(final_rewards, eps=eps)
+    intra = intra_trajectory(step_rewards, mask)
+    if centred_intra:
+        intra = _centred(intra, mask)
+    steps = inter_trajectory(step_rewards, mask, std=std, eps=eps) + lam * intra
+    return steps, terminal(final_rewards, std=std, eps=eps)
 
 
 def step(
-    step_rewards: Tensor, final_rewards: Tensor, *, step_mask: Tensor | None = None, eps: float = EPS
+    step_rewards: Tensor,
+    final_rewards: Tensor,
+    *,
+    step_mask: Tensor | None = None,
+    std: Deviation = "population",
+    eps: float = EPS,
 ) -> tuple[Tensor, Tensor]:
     """Step-GRPO, the paper's ablation with lambda = 0; arguments and result as `bilevel`."""
-    return bilevel(step_rewards, final_rewards, step_mask=step_mask, lam=0.0, eps=eps)
+    return bilevel(step_rewards, final_rewards, step_mask=step_mask, lam=0.0, std=std, eps=eps)
 
 
-def _terminal_only(
-    step_rewards: Tensor, final_rewards: Tensor, *, step_mask: Tensor | None = None, eps: float = EPS
-) -> tuple[Tensor, Tensor]:
-    """GRPO in the shape of the others: no step earns anything."""
-    return torch.zeros_like(step_rewards), terminal(final_rewards, eps=eps)
+Annotator = Callable[[Tensor, Tensor, Tensor, Credit], tuple[Tensor, Tensor]]
+"""(step rewards `[G, n]`, final rewards `[G]`, step mask `[G, n]`, settings) to step and final advantages."""
 
 
-ALGORITHMS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
-    "terminal": _terminal_only,
-    "step": step,
-    "bilevel": bilevel,
+def _bilevel(steps: Tensor, finals: Tensor, mask: Tensor, credit: Credit) -> tuple[Tensor, Tensor]:
+    return bilevel(steps, finals, step_mask=mask, lam=credit.lam, std=credit.std, centred_intra=credit.centred_intra)
+
+
+def _step(steps: Tensor, finals: Tensor, mask: Tensor, credit: Credit) -> tuple[Tensor, Tensor]:
+    return step(steps, finals, step_mask=mask, std=credit.std)
+
+
+def _terminal(steps: Tensor, finals: Tensor, mask: Tensor, credit: Credit) -> tuple[Tensor, Tensor]:
+    """GRPO: no step earns anything."""
+    return torch.zeros_like(steps), terminal(finals, std=credit.std)
+
+
+def _rloo(steps: Tensor, finals: Tensor, mask: Tensor, credit: Credit) -> tuple[Tensor, Tensor]:
+    return torch.zeros_like(steps), leave_one_out(finals)
+
+
+ANNOTATORS: dict[str, Annotator] = {
+    "terminal": _terminal,
+    "step": _step,
+    "bilevel": _bilevel,
+    "rloo": _rloo,
+    # These three are GRPO's credit with other choices of deviation, ratio and clipping: see `learner.settings.PRESETS`.
+    "dr_grpo": _terminal,
+    "gspo": _terminal,
+    "dapo": _terminal,
 }
 """Annotators by the name a configuration uses."""
 
 
-def annotate(group: Sequence[Trajectory], algorithm: str, **options: float) -> list[Trajectory]:
+def length_penalty(length: int, credit: Credit) -> float:
+    """DAPO's soft overlong punishment: 0 up to the buffer, then falling to -1 at `max_tokens`. `length` in tokens."""
+    buffer = credit.overlong_buffer * credit.max_tokens
+    return -min(max(length - (credit.max_tokens - buffer), 0.0) / buffer, 1.0)
+
+
+def annotate(group: Sequence[Trajectory], credit: Credit) -> list[Trajectory]:
     """Give every token of a group's trajectories its advantage.
 
-    A step's advantage reaches the reasoning and print tokens of that step; the final advantage reaches every response
-    token. Where both fall on a token they add up, as the two losses of equation 15 do. Problems with one anchor alone
-    are trained on the final answer only (paper 4.2).
+    A step's advantage reaches the tokens of that step; the final advantage reaches every response token. Where both fall
+    on a token they add up, as the two losses of equation 15 do. Problems with one anchor alone are trained on the final
+    answer only (paper 4.2).
 
     Args:
         group: the trajectories of one problem.
-        algorithm: a key of `ALGORITHMS`.
-        options: passed on to it (`lam`, `eps`).
+        credit: the algorithm and its options.
 
     Returns:
         The trajectories that count, annotated: those whose verdict is a fault of the machinery are left out, and a
-        group with fewer than two others is left out whole, since there is nothing to compare it with.
-
-    Raises:
-        KeyError: no such algorithm.
+        group with fewer than two others is left out whole, since there is nothing to compare it with. With `overlong`
+        mask, unfinished ones are compared with but not returned.
     """
     judged = [trajectory for trajectory in group if not trajectory.score.verdict.is_fault]
     if len(judged) < 2:
         return []
     rewards, mask = _padded_rewards(judged)
-    finals = torch.tensor([trajectory.score.final_reward for trajectory in judged])
-    step_advantages, final_advantages = ALGORITHMS[algorithm](rewards, finals, step_mask=mask, **options)
+    finals = torch.tensor([_final_reward(trajectory, credit) for trajectory in judged])
+    step_advantages, final_advantages = ANNOTATORS[credit.algorithm](rewards, finals, mask, credit)
+    counted = []
     for row, trajectory in enumerate(judged):
+        if credit.overlong == "mask" and not trajectory.completion.finished:
+            continue
         steps = step_advantages[row].tolist() if len(trajectory.score.step_rewards) > 1 else []
-        advantages = [float(final_advantages[row])] * len(trajectory.completion.token_ids)
-        for span, advantage in zip(trajectory.token_spans, steps, strict=False):
-            for token in range(span.start, span.end):
-                advantages[token] += advantage
-        trajectory.advantages = advantages
-    return judged
+        _spread(trajectory, steps, float(final_advantages[row]), credit)
+        counted.append(trajectory)
+    return counted
+
+
+def _final_reward(trajectory: Trajectory, credit: Credit) -> float:
+    reward = trajectory.score.final_reward
+    if credit.overlong == "penalise":
+        reward += length_penalty(len(trajectory.completion.token_ids), credit)
+    return reward
+
+
+def _spread(trajectory: Trajectory, steps: Sequence[float], final: float, credit: Credit) -> None:
+    """Write the advantages of a trajectory's steps and of its answer onto its tokens."""
+    tokens = len(trajectory.completion.token_ids)
+    advantages, segments = [final] * tokens, [0] * tokens
+    spans = trajectory.token_spans if credit.step_tokens == "reasoning" else trajectory.print_spans
+    for number, (span, advantage) in enumerate(zip(spans, steps, strict=False), start=1):
+        for token in range(span.start, span.end):
+            advantages[token] += advantage
+            segments[token] = number
+    trajectory.advantages, trajectory.segments, trajectory.final_advantage = advantages, segments, final
+
+
+def has_signal(annotated: Sequence[Trajectory]) -> bool:
+    """Whether any token of an annotated group has an advantage, and so a gradient."""
+    return any(advantage != 0 for trajectory in annotated for advantage in trajectory.advantages)
+
+
+def silent_steps(group: Sequence[Trajectory]) -> tuple[int, int]:
+    """How many anchors no judged trajectory of a group states right, and how many anchors there are.
+
+    Inter- and intra-trajectory credit are 0 on the former: nothing says which way a better step would lie.
+    """
+    judged = [trajectory for trajectory in group if not trajectory.score.verdict.is_fault]
+    if not judged:
+        return 0, 0
+    rewards, mask = _padded_rewards(judged)
+    silent = (rewards.sum(dim=0) == 0) & (mask.sum(dim=0) > 0)
+    return int(silent.sum()), rewards.shape[1]
 
 
 def _padded_rewards(group: Sequence[Trajectory]) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,35 @@
 import ast
 import math
 import re
+from collections.abc import Callable, Collection
 
 MAX_LENGTH = 65_536
 """Longest text that is parsed, in characters: parsing time grows with length alone."""
 
 
+CONSTRUCTORS = frozenset(
+    {"bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"}
+)
+"""What an argument that is no literal may call: `dict(a=1)`."""
+METHODS = frozenset({"join", "lower", "split", "upper"})
+"""Methods of texts that it may call, as inputs of CRUXEval do: `'a-b'.split('-')`."""
+
+_EXPRESSIONS = (
+    ast.Constant,
+    ast.List,
+    ast.Tuple,
+    ast.Set,
+    ast.Dict,
+    ast.Starred,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.Subscript,
+    ast.Slice,
+)
+
+
 class UnreadableAnswer(ValueError):
-    """A text that is not one Python literal, or not one call with literal arguments."""
+    """A text that is not one Python literal, or not one call with plain arguments."""
 
 
 def _parse(text: str) -> ast.expr:
@@ -39,7 +61,11 @@ def literal(text: str) -> object:
 
 
 def one_call(text: str, entry: str) -> ast.Call:
-    """Read a proposed input, either `1, [2]` or `f(1, [2])`, as one call of `entry`; its arguments may be expressions.
+    """Read a proposed input, either `1, [2]` or `f(1, [2])`, as one call of `entry`.
+
+    Its arguments are literals, or made of them by operators, subscripts, `CONSTRUCTORS` and `METHODS`. Whatever could
+    find the input by search instead of naming it is refused: loops, functions, and the program itself
+    (`next(x for x in range(999) if f(x) == 2)`).
 
     Raises:
         UnreadableAnswer: the text is not exactly one such call (`f(1) if 0 else 2`, `f(1) or True`, ..).
@@ -50,6 +76,18 @@ def one_call(text: str, entry: str) -> ast.Call:
         raise UnreadableAnswer(f"not one call of {entry}")
     if any(keyword.arg is None for keyword in call.keywords):
         raise UnreadableAnswer("arguments are unpacked")
+    pending: list[ast.AST] = [*call.args, *(keyword.value for keyword in call.keywords)]
+    while pending:
+        node = pending.pop()
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in CONSTRUCTORS:
+                pending.extend([*node.args, *(keyword.value for keyword in node.keywords)])
+            case ast.Call(func=ast.Attribute(value=ast.expr() as owner, attr=name)) if name in METHODS:
+                pending.extend([owner, *node.args, *(keyword.value for keyword in node.keywords)])
+            case _ if isinstance(node, _EXPRESSIONS):
+                pending.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+            case _:
+                raise UnreadableAnswer(f"an argument computes with a {type(node).__name__}")
     return call
 
 
@@ -99,21 +137,32 @@ def same(left: object, right: object) -> bool:
         if math.isnan(left) or math.isnan(right):
             return math.isnan(left) and math.isnan(right)
         return left == right and math.copysign(1.0, left) == math.copysign(1.0, right)
+    if isinstance(left, complex) and isinstance(right, complex):
+        return same(left.real, right.real) and same(left.imag, right.imag)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
-        twins = {key: _twin(key, right) for key in left}
-        return len(left) == len(right) and all(
-            twin is not _ABSENT and same(left[key], right[twin]) for key, twin in twins.items()
-        )
+        return _pair_up(left, right, lambda key, twin: same(left[key], right[twin]))
     if isinstance(left, set | frozenset) and isinstance(right, set | frozenset):
-        return len(left) == len(right) and all(_twin(item, right) is not _ABSENT for item in left)
+        return _pair_up(left, right, lambda item, twin: True)
     return left == right
 
 
 _ABSENT = object()
 
 
-def _twin(item: object, among: dict[object, object] | set[object] | frozenset[object]) -> object:
-    """The member of `among` that is `same` as `item`."""
-    return next((other for other in among if same(item, other)), _ABSENT)
+def _pair_up(left: Collection[object], right: Collection[object], agree: Callable[[object, object], bool]) -> bool:
+    """Whether every member of `left` has one in `right` that is `same` and agrees with it, and none is left over.
+
+    Members that are equal are found by hash: one by one, a large set would take minutes.
+    """
+    if len(left) != len(right):
+        return False
+    equals = {member: member for member in right}
+    for item in left:
+        twin = equals.get(item, _ABSENT)
+        if twin is _ABSENT:  # A nan is in it, which equals nothing, or it is not there.
+            twin = next((other for other in right if same(item, other)), _ABSENT)
+        if twin is _ABSENT or not same(item, twin) or not agree(item, twin):
+            return False
+    return True

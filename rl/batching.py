@@ -5,7 +5,7 @@ length and cut so that a micro-batch holds at most a budget of tokens, padding i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -19,6 +19,10 @@ class Example:
     response_ids: list[int]
     advantages: list[float]
     old_logprobs: list[float]
+    segments: list[int] = field(default_factory=list)
+    """The step, from 1, whose advantage each response token carries, 0 for none; empty if there are no steps."""
+    final_advantage: float = 0.0
+    """The part of `advantages` that is not a step's."""
 
     @property
     def length(self) -> int:
@@ -38,6 +42,16 @@ class MicroBatch:
     response_mask: Tensor
     advantages: Tensor
     old_logprobs: Tensor
+    """Of the policy that the ratios compare with."""
+    rollout_logprobs: Tensor
+    """Of the engine that sampled."""
+    segments: Tensor
+    final_advantages: Tensor
+    """`[B]`."""
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        """The same on `device`."""
+        return MicroBatch(*(getattr(self, tensor.name).to(device) for tensor in fields(self)))
 
 
 def plan(lengths: Sequence[int], ranks: int, token_budget: int) -> list[list[list[int]]]:
@@ -81,10 +95,24 @@ def collate(examples: Sequence[Example], pad_id: int) -> MicroBatch:
     response_mask = torch.zeros(rows, width - 1)
     advantages = torch.zeros(rows, width - 1)
     old_logprobs = torch.zeros(rows, width - 1)
+    segments = torch.zeros(rows, width - 1, dtype=torch.long)
+    final_advantages = torch.zeros(rows)
     for row, example in enumerate(examples):
         token_ids[row, : example.length] = torch.tensor(example.prompt_ids + example.response_ids)
         response = slice(len(example.prompt_ids) - 1, example.length - 1)
         response_mask[row, response] = 1.0
         advantages[row, response] = torch.tensor(example.advantages)
         old_logprobs[row, response] = torch.tensor(example.old_logprobs)
-    return MicroBatch(token_ids[:, :-1], token_ids[:, 1:], response_mask, advantages, old_logprobs)
+        if example.segments:
+            segments[row, response] = torch.tensor(example.segments)
+        final_advantages[row] = example.final_advantage
+    return MicroBatch(
+        token_ids[:, :-1],
+        token_ids[:, 1:],
+        response_mask,
+        advantages,
+        old_logprobs,
+        old_logprobs,
+        segments,
+        final_advantages,
+    )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rl.anchors import Instrumented, StateText, instrument
+
 
 class Task(StrEnum):
     """Which side of the assertion `call == output` the model has to fill in (StepCodeReasoner 3.1)."""
@@ -37,5 +39,17 @@ class Problem:
     """A checked response in the output format (reasoning, prints, answer); empty where chains are scarce."""
     source: str = ""
     """Where the program comes from: `generator`, `cruxeval`, a file's name."""
+    decoupled: bool = True
+    """Whether its prompt names its task, or is the one prompt for both tasks (StepCodeReasoner's ablation)."""
     tags: dict[str, str] = field(default_factory=dict)
     """Facts for reports, for example `{"statements": "4"}`."""
+    state_text: StateText = "str"
+    """How its states show a value."""
+
+    def program(self) -> Instrumented:
+        """The program as the model is shown it, and its call.
+
+        Raises:
+            ProgramError: the code or the call does not compile.
+        """
+        return instrument(self.code, self.call, self.state_text)

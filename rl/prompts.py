@@ -2,7 +2,7 @@
 
 The two tasks have system prompts of their own, StepCodeReasoner's "task decoupling" (3.2, appendix A), in our words and
 short enough for a small model's window. A tokenizer with a chat template gets its messages through it; one without gets
-plain text.
+plain text. A problem that is not decoupled gets one prompt for both tasks.
 """
 
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ SYSTEM = {
     Task.OUTPUT: "Predict each print, then the output.",
     Task.INPUT: "Propose an input with this output, predict each print, then answer with the input.",
 }
+
+UNIFIED = "Fill in ????: propose an input if asked for one, predict each print, then answer."
 
 
 class ChatTokenizer(Protocol):
@@ -44,13 +46,17 @@ def assertion(problem: Problem) -> str:
 
 def prompt(problem: Problem) -> str:
     """The whole prompt as plain text: system line, instrumented program, assertion. The response follows it directly."""
-    return f"{SYSTEM[problem.task]}\n{_question(problem)}\n"
+    return f"{_system(problem)}\n{_question(problem)}\n"
 
 
 def messages(problem: Problem) -> list[dict[str, str]]:
     """The same as a chat: system, user, and where the problem has a chain the assistant's response."""
-    chat = [{"role": "system", "content": SYSTEM[problem.task]}, {"role": "user", "content": _question(problem)}]
+    chat = [{"role": "system", "content": _system(problem)}, {"role": "user", "content": _question(problem)}]
     return [*chat, {"role": "assistant", "content": problem.chain}] if problem.chain else chat
+
+
+def _system(problem: Problem) -> str:
+    return SYSTEM[problem.task] if problem.decoupled else UNIFIED
 
 
 def _question(problem: Problem) -> str:

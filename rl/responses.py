@@ -6,12 +6,13 @@ A response is, for every anchor in order of execution, `<reasoning> .. </reasoni
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 TAGS = tuple(f"<{slash}{name}>" for name in ("reasoning", "print", "input", "answer") for slash in ("", "/"))
 """Every tag of the format; a tokenizer of our own holds each as one token."""
 
-_BLOCK = re.compile(r"<(reasoning|print|input|answer)>(.*?)</\1>", re.DOTALL)
+_OPENING = re.compile(r"<(reasoning|print|input|answer)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,38 @@ def parse(text: str) -> Response:
     answers: list[str] = []
     inputs: list[str] = []
     step_start = 0
-    for block in _BLOCK.finditer(text):
-        kind, body = block.group(1), block.group(2).strip()
+    for kind, body, block in _blocks(text):
         if kind == "print":
-            steps.append(Step(body, Span(step_start, block.end()), Span(block.start(), block.end())))
+            steps.append(Step(body, Span(step_start, block.end), block))
         elif kind == "answer":
             answers.append(body)
         elif kind == "input":
             inputs.append(body)
         if kind != "reasoning":
-            step_start = block.end()
+            step_start = block.end
     return Response(
         steps=tuple(steps),
         answer=answers[0] if len(answers) == 1 else None,
         proposed_input=inputs[0] if len(inputs) == 1 else None,
     )
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str, Span]]:
+    """Every block in order: its kind, its body and where it lies; a tag inside a block is part of its body.
+
+    Takes time in proportion to the text, whatever it is: a tag that no later text closes is looked for once.
+    """
+    end, unclosed = 0, set[str]()
+    for opening in _OPENING.finditer(text):
+        kind = opening.group(1)
+        if opening.start() < end or kind in unclosed:
+            continue
+        closing = text.find(f"</{kind}>", opening.end())
+        if closing < 0:
+            unclosed.add(kind)
+            continue
+        end = closing + len(f"</{kind}>")
+        yield kind, text[opening.end() : closing].strip(), Span(opening.start(), end)
 
 
 def render(steps: list[tuple[str, str]], answer: tuple[str, str], proposed_input: tuple[str, str] | None = None) -> str:

@@ -34,6 +34,8 @@ class Score:
     """What the response states, in its order."""
     step_spans: list[Span] = field(default_factory=list)
     """Characters of the response that belong to each predicted step, its reasoning included."""
+    print_spans: list[Span] = field(default_factory=list)
+    """Characters of each predicted step's print block alone."""
     answer: str | None = None
 
 
@@ -48,5 +50,11 @@ class Trajectory:
     score: Score
     token_spans: list[Span]
     """Tokens of the response that belong to each predicted step."""
+    print_spans: list[Span] = field(default_factory=list)
+    """Tokens of each predicted step's print block alone."""
     advantages: list[float] = field(default_factory=list)
     """One for each response token; empty until an algorithm annotates the group."""
+    segments: list[int] = field(default_factory=list)
+    """For each response token the step, from 1, whose advantage it carries; 0 where the final one is all it has."""
+    final_advantage: float = 0.0
+    """The part of every token's advantage that comes from the final answer."""

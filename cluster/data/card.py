@@ -18,7 +18,12 @@ from rl.tokens import load_tokenizer
 _PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
 """Anchors of a problem, per cent of the scaling set (StepCodeReasoner, table 12)."""
 
-_LICENCES = {"generator": "made here, Apache-2.0", "grid": "made here, Apache-2.0", "cruxeval": "MIT"}
+_LICENCES = {
+    "generator": "made here, Apache-2.0",
+    "grid": "made here, Apache-2.0",
+    "cruxeval": "MIT",
+    "teacher": "as its terms say",
+}
 
 
 def write_card(run: RunFolder, settings: RunSettings) -> None:

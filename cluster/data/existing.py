@@ -77,12 +77,13 @@ def _listed(path: Path | str, name: str, rows: Iterable[tuple[int, Mapping[str, 
                 raise BadInput(f"{path}:{number}: id {made[0].id} is another row's already")
             known.update(candidate.id for candidate in made)
         except BadInput as fault:
-            made = [Candidate(f"{name}-{number}", "", "", None, name, fault=str(fault))]
+            made = [Candidate(f"{name}-{number}", "", "", None, name, fault=f"bad row | {fault}")]
         found.append(made)
     if not found:
         raise BadInput(f"{path}: holds no rows")
-    if all(candidate.fault for (candidate, *_) in found):
-        raise BadInput(f"{found[0][0].fault} (none of {len(found)} rows can be used)")
+    faults = [candidate.fault for (candidate, *_) in found]
+    if all(faults):
+        raise BadInput(f"{faults[0].removeprefix('bad row | ')} (none of {len(found)} rows can be used)")
     return found
 
 

@@ -9,7 +9,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from math import ceil
 from pathlib import Path
@@ -23,12 +23,16 @@ from cluster.data.card import write_card
 from cluster.data.difficulty import Difficulty
 from cluster.data.making import make_problem
 from cluster.data.screening import Screen
-from cluster.data.sources import Source
+from cluster.data.sources import Listed, Source
 from cluster.data.splits import SPLITS, as_row, from_row, write_split
+from cluster.data.teacher import Teacher, TeacherDown
+from cluster.data.teacher.chains import with_chains
+from cluster.data.teacher.programs import Taught
 from cluster.progress import Advance
 from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
+from rl.anchors import StateText
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 
@@ -64,6 +68,7 @@ class Factory:
 
     settings: RunSettings
     screen: Screen
+    teacher: Teacher | None
     difficulty: Difficulty | None
     parts: Path
     """Folder of what is kept of each wave until all splits are there."""
@@ -75,15 +80,19 @@ def build(
     sources: dict[str, Source],
     run: RunFolder,
     advance: Advance,
+    teacher: Teacher | None = None,
     difficulty: Difficulty | None = None,
 ) -> None:
     """Fill every split and leave it under the run's `data/`, with what was set aside, a count of why, and a card.
+
+    A split whose teacher is down stops where it is; the others are filled, and a build that is started again goes on there.
 
     Args:
         settings: the run's.
         sources: each split's.
         run: where it all goes.
         advance: told of every problem that is kept.
+        teacher: asked for chains where a split wants its.
         difficulty: measures the problems of the splits it is for; what is not in its band is set aside.
 
     Raises:
@@ -95,18 +104,26 @@ def build(
     except SandboxUnavailable as error:
         raise BadInput(f"reward.mode: {error}") from None
     parts = run.path / "data" / "parts"
-    factory = Factory(settings, Screen(settings.data.filters), difficulty, parts, advance)
-    splits = []
-    for name in SPLITS:
-        wanted: SplitSettings = getattr(settings.data, name)
-        split = Split(name)
-        for rows in _kept_parts(parts, name):
-            _know(rows, factory.screen, name)
+    factory = Factory(settings, Screen(settings.data.filters), teacher, difficulty, parts, advance)
+    splits = [Split(name) for name in SPLITS]
+    # All that is on disk comes first: a split that is still to be filled must not take what a later one already has.
+    for split in splits:
+        for rows in _kept_parts(parts, split.name):
+            _know(rows, factory.screen, split.name)
             advance(_take(split, rows))
-        _fill(split, wanted, sources[name], factory)
+    down = []
+    for split in splits:
+        wanted: SplitSettings = getattr(settings.data, split.name)
+        try:
+            _fill(split, wanted, sources[split.name], factory)
+        except TeacherDown as error:
+            down.append(f"{error}; {split.name} has {len(split.problems)} of {wanted.problems} problems")
+            continue
         _require_enough(split, wanted)
-        write_split(run.split(name), split.problems)
-        splits.append(split)
+        asked = [replace(problem, decoupled=settings.data.decoupled) for problem in split.problems]
+        write_split(run.split(split.name), asked)
+    if down:
+        raise BadInput(f"{'; '.join(down)}; everything is kept, the same command goes on from there")
     write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
     funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
@@ -123,7 +140,11 @@ def _quiet() -> None:
 
 
 def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) -> None:
-    """Make, screen and measure waves of candidates until there are enough problems, or no more to try."""
+    """Make, screen, measure and teach waves of candidates until there are enough problems, or no more to try.
+
+    Raises:
+        TeacherDown: it is asked for programs or chains, and answers nobody; what came before this wave is on disk.
+    """
     difficulty = factory.difficulty if factory.difficulty and split.name in factory.difficulty.settings.splits else None
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
@@ -139,7 +160,10 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
             if found == missing and difficulty is None:
                 break
         if difficulty is not None:
-            rows = _measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl", missing)
+            rows = _measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl")
+        if wanted.chains == "teacher" and factory.teacher is not None:
+            rows = _taught(rows, factory.teacher, missing)
+        rows = _cut(rows, missing)
         write_jsonl(factory.parts / f"{split.name}-{split.tried:08d}.jsonl", rows)
         factory.advance(_take(split, rows))
 
@@ -156,31 +180,56 @@ def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen,
 
 
 def _aside(candidate: Candidate, reason: Rejected) -> dict[str, str]:
+    """A row of `rejected.jsonl`."""
     told = {key: value or "" for key, value in asdict(candidate).items() if key != "fault"}
     return {**told, "reason": str(reason), "kind": reason.reason}
 
 
-def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path, missing: int) -> list[dict[str, Any]]:
-    """A wave's rows after its problems were measured; those beyond what the split still needs are set aside as well.
+def _set_aside(problem: Problem, reason: Rejected) -> dict[str, Any]:
+    """The row of a problem that was screened: it stays known to the screen, so its row says as what."""
+    cell = problem.tags.get("cell", "")
+    candidate = Candidate(problem.id, problem.code, problem.call, problem.output, problem.source, cell)
+    return {"rejected": {**_aside(candidate, reason), "tags": problem.tags}, "screened": as_row(problem)}
 
-    What is set aside here was screened, and stays known to the screen: its row says as what.
+
+def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path) -> list[dict[str, Any]]:
+    """A wave's rows after its problems were measured; those outside of the band are set aside."""
+    told = list(rows)
+    asked = [number for number, row in enumerate(rows) if "problem" in row]
+    outcomes = difficulty.outcomes([from_row(rows[number]["problem"]) for number in asked], known)
+    for number, (problem, reason) in zip(asked, outcomes, strict=True):
+        told[number] = {"problem": as_row(problem)} if reason is None else _set_aside(problem, reason)
+    return told
+
+
+def _taught(rows: list[dict[str, Any]], teacher: Teacher, missing: int) -> list[dict[str, Any]]:
+    """A wave's rows with the teacher's chains; a problem without one is set aside.
+
+    The teacher is asked for no more than the split still needs, and for the next ones where it failed.
     """
-    outcomes = iter(difficulty.outcomes([from_row(row["problem"]) for row in rows if "problem" in row], known))
+    told = list(rows)
+    waiting = [number for number, row in enumerate(rows) if "problem" in row]
+    while waiting and missing:
+        asked, waiting = waiting[:missing], waiting[missing:]
+        problems = [from_row(rows[number]["problem"]) for number in asked]
+        for number, problem, outcome in zip(asked, problems, with_chains(problems, teacher), strict=True):
+            if isinstance(outcome, Rejected):
+                told[number] = _set_aside(problem, outcome)
+            else:
+                told[number] = {"problem": as_row(outcome)}
+                missing -= 1
+    return told
+
+
+def _cut(rows: list[dict[str, Any]], missing: int) -> list[dict[str, Any]]:
+    """A wave's rows without the problems beyond what the split still needs: those are set aside as well."""
     told: list[dict[str, Any]] = []
     for row in rows:
-        if "problem" not in row:
+        if "problem" in row and not missing:
+            told.append(_set_aside(from_row(row["problem"]), Rejected("the split was full")))
+        else:
             told.append(row)
-            continue
-        problem, reason = next(outcomes)
-        if reason is None and not missing:
-            reason = Rejected("the split was full")
-        if reason is None:
-            told.append({"problem": as_row(problem)})
-            missing -= 1
-            continue
-        candidate = Candidate(problem.id, problem.code, problem.call, problem.output, problem.source)
-        aside = {**_aside(candidate, reason), "cell": problem.tags.get("cell", ""), "tags": problem.tags}
-        told.append({"rejected": aside, "screened": as_row(problem)})
+            missing -= "problem" in row
     return told
 
 
@@ -213,7 +262,7 @@ def _require_enough(split: Split, wanted: SplitSettings) -> None:
     listed = wanted.file or (wanted.dataset.path if wanted.dataset else None)
     if listed is None and len(split.problems) < wanted.problems:
         raise BadInput(
-            f"data.{split.name}.{'grammar' if wanted.grid is None else 'grid'}: gave only {len(split.problems)} of "
+            f"data.{split.name}.{wanted.source}: gave only {len(split.problems)} of "
             f"{wanted.problems} different problems ({told}); widen it or ask for fewer"
         )
     if not split.problems:
@@ -223,10 +272,19 @@ def _require_enough(split: Split, wanted: SplitSettings) -> None:
 def _made(
     source: Source, begin: int, end: int, wanted: SplitSettings, settings: RunSettings
 ) -> Iterator[tuple[Candidate, Problem | Rejected]]:
-    """Each candidate of a wave with what became of it, in order."""
+    """Each candidate of a wave with what became of it, in order. The teacher is asked here, not in the tasks."""
+    if isinstance(source, Taught):
+        source = Listed(tuple(source.candidates(begin, end)), source.calls, begin)
     chunks = [{"begin": start, "end": min(start + _CHUNK, end)} for start in range(begin, end, _CHUNK)]
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
-        partial(_make_chunk, source=source, wanted=wanted, structure=settings.data.filters.structure, reward=settings.reward)
+        partial(
+            _make_chunk,
+            source=source,
+            wanted=wanted,
+            structure=settings.data.filters.structure,
+            state_text=settings.data.state_text,
+            reward=settings.reward,
+        )
     )
     for row in made.iter_rows():
         for candidate, problem, aside in json.loads(row["made"]):
@@ -235,14 +293,21 @@ def _made(
 
 
 def _make_chunk(
-    chunk: dict[str, Any], *, source: Source, wanted: SplitSettings, structure: bool, reward: RewardSettings
+    chunk: dict[str, Any],
+    *,
+    source: Source,
+    wanted: SplitSettings,
+    structure: bool,
+    state_text: StateText,
+    reward: RewardSettings,
 ) -> dict[str, Any]:
     """A task: candidates made one after the other, in this process's sandbox."""
     sandbox = _sandbox(reward.model_dump_json())
     made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
     for candidate in source.candidates(chunk["begin"], chunk["end"]):
         try:
-            made.append((asdict(candidate), as_row(make_problem(candidate, wanted, structure, sandbox)), None))
+            problem = make_problem(candidate, wanted, sandbox, state_text, structure)
+            made.append((asdict(candidate), as_row(problem), None))
         except Rejected as reason:
             made.append((asdict(candidate), None, (reason.reason, str(reason))))
     return {"made": json.dumps(made)}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cluster.config import SplitSettings
 from reward.tracing import Runner, agrees_with, trace
-from rl.anchors import Instrumented, ProgramError, instrument
+from rl.anchors import Instrumented, ProgramError, StateText, instrument
 from rl.answers import same_value_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
@@ -17,20 +17,23 @@ MAX_STATES = 10
 """Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
 
 
-def make_problem(candidate: Candidate, split: SplitSettings, structure: bool, sandbox: Runner) -> Problem:
-    """Execute a candidate, as it is and with its anchors, and make it a problem.
+def make_problem(
+    candidate: Candidate, split: SplitSettings, sandbox: Runner, state_text: StateText = "str", structure: bool = False
+) -> Problem:
+    """Execute a candidate, as it is and with its anchors, and make it a problem whose states show values as asked.
 
     Args:
+        state_text: how states show values.
         structure: whether it must keep the structural rules.
 
     Raises:
-        Rejected: its row is bad, it breaks a structural rule, it does not run to a value, its anchors change it or its two
-            runs differ, its trace is too long, a value is too large, or its source is wrong about its output.
+        Rejected: its source gave no program, it breaks a structural rule, it does not run to a value, its anchors change it
+            or its two runs differ, its trace is too long, a value is too large, or its source is wrong about its output.
     """
     if candidate.fault:
-        raise Rejected("bad row", candidate.fault)
+        raise Rejected(*candidate.fault.split(" | ", 1))
     try:
-        instrumented = instrument(candidate.code, candidate.call)
+        instrumented = instrument(candidate.code, candidate.call, state_text)
     except ProgramError as error:
         raise Rejected("not a program", str(error)) from None
     broken = broken_rules(candidate.code) if structure else []
@@ -60,9 +63,10 @@ def make_problem(candidate: Candidate, split: SplitSettings, structure: bool, sa
         output=traced.output,
         task=split.task,
         source=candidate.source,
+        state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
-    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains else problem
+    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains is True else problem
 
 
 def _chain(problem: Problem, instrumented: Instrumented, sandbox: Runner) -> str:

@@ -1,19 +1,20 @@
-"""Where programs come from: built-in generators, a file, a dataset. Every source gives its programs by number."""
+"""Where programs come from: built-in generators, a teacher, a file, a dataset. Every source gives its programs by number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from random import Random
 from typing import Protocol
 
 from cluster.config import DataSettings, SplitSettings
 from cluster.data.existing import read_dataset, read_programs
 from cluster.data.splits import SPLITS
+from cluster.data.teacher import Teacher
+from cluster.data.teacher.programs import Taught
 from rl.seeds import derived_seed
 from rl.synthesis.calls import mutated_calls
 from rl.synthesis.candidates import Candidate
 from rl.synthesis.generator import GENERATOR, Grammar, generate
-from rl.synthesis.grid import Cell, cells, inputs, mutate, write_program
+from rl.synthesis.grid import inputs, mixed_cells, mutate, write_program
 
 
 class Source(Protocol):
@@ -68,7 +69,7 @@ class Gridded:
         return found
 
     def _calls(self, number: int) -> list[Candidate]:
-        cell = _round()[number % len(_round())]
+        cell = mixed_cells()[number % len(mixed_cells())]
         rng = Random(derived_seed(self.seed, f"{self.split}/{number}"))
         program = write_program(cell, rng)
         arguments = inputs(program.parameters, rng, 1)[0]
@@ -80,41 +81,40 @@ class Gridded:
         return found
 
 
-@cache
-def _round() -> tuple[Cell, ...]:
-    """The cells in an order that mixes types and configurations, so that any stretch of it holds some of each."""
-    return tuple(Random(0).sample(cells(), len(cells())))
-
-
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Programs of a file or a dataset."""
+    """Programs of a file or a dataset, or what a teacher gave."""
 
     rows: tuple[Candidate, ...]
     calls: int
+    first: int = 0
+    """The number of the first row."""
 
     @property
     def size(self) -> int:
         """How many there are."""
-        return len(self.rows)
+        return self.first + len(self.rows)
 
     def candidates(self, begin: int, end: int) -> list[Candidate]:
         """Those from number `begin` up to `end`."""
-        return list(self.rows[begin:end])
+        return list(self.rows[begin - self.first : end - self.first])
 
 
-def open_sources(settings: DataSettings, seed: int) -> dict[str, Source]:
+def open_sources(settings: DataSettings, seed: int, teacher: Teacher | None = None) -> dict[str, Source]:
     """The source of each split.
 
     Raises:
         BadInput: a file or a dataset cannot be read, or holds nothing but bad rows.
     """
     return {
-        name: _open(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed) for name in SPLITS
+        name: _open(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed, teacher)
+        for name in SPLITS
     }
 
 
-def _open(name: str, split: SplitSettings, seed: int) -> Source:
+def _open(name: str, split: SplitSettings, seed: int, teacher: Teacher | None) -> Source:
+    if split.teacher is not None and teacher is not None:
+        return Taught(name, seed, split.teacher, teacher)
     if split.file is not None:
         return _listed(read_programs(split.file), split.mutations, derived_seed(seed, name))
     if split.dataset is not None:

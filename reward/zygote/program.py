@@ -72,8 +72,11 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     except BaseException as error:
         finish("exception", error=_described(error))
     _write(report_to, b"P")
-    # To be let go of where memory ran out, so that there is some left to say so.
-    reserve = mmap.mmap(-1, _RESERVE_BYTES)
+    try:
+        # To be let go of where memory ran out, so that there is some left to say so.
+        reserve = mmap.mmap(-1, _RESERVE_BYTES)
+    except OSError:
+        finish("memory", error="MemoryError")
     try:
         setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
         value, type_name = _evaluate(program, call, vars(sys.modules["__main__"]))

@@ -43,9 +43,9 @@ class OneOf(NamedTuple):
 
 
 class Null(NamedTuple):
-    """Allow while argument number `argument` is a null pointer (64 bits)."""
+    """Allow while all of `arguments` (their numbers) are zero, or null pointers (64 bits)."""
 
-    argument: int
+    arguments: tuple[int, ...]
 
 
 class Fails(NamedTuple):
@@ -65,7 +65,7 @@ RULES: dict[int, Rule] = {
     2: Bits(1, _WRITING),  # open
     257: Bits(2, _WRITING),  # openat
     72: OneOf(1, _FCNTL),  # fcntl
-    302: Null(2),  # prlimit64: look only
+    302: Null((0, 2)),  # prlimit64: look only, and at oneself
     16: Fails(errno.ENOTTY),  # ioctl
     435: Fails(errno.ENOSYS),  # clone3
     334: Fails(errno.ENOSYS),  # rseq
@@ -107,9 +107,10 @@ def _body(rule: Rule) -> list[Instruction]:
             return [(_RETURN, 0, 0, RET_ERRNO | error)]
         case Bits(argument, mask):
             return [_argument(argument), (_JUMP_ANY_BIT, 1, 0, mask), allow, refuse]
-        case Null(argument):
-            high = _argument(argument, high=True)
-            return [_argument(argument), (_JUMP_EQUAL, 0, 3, 0), high, (_JUMP_EQUAL, 0, 1, 0), allow, refuse]
+        case Null(arguments):
+            words = [_argument(argument, high=high) for argument in arguments for high in (False, True)]
+            pairs = [(word, (_JUMP_EQUAL, 0, 2 * (len(words) - place) - 1, 0)) for place, word in enumerate(words)]
+            return [*(instruction for pair in pairs for instruction in pair), allow, refuse]
         case OneOf(argument, values):
             tests = [(_JUMP_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
             return [_argument(argument), *tests, refuse, allow]

@@ -2,13 +2,14 @@
 
 import ast
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from rl.anchors.hindrances import hindrance
 from rl.anchors.layout import Layout, splice
+from rl.anchors.lines import LineMap, line_map
 from rl.anchors.placement import RETURN_LABEL, place
-from rl.anchors.writing import edits_for
+from rl.anchors.writing import StateText, edits_for
 
 
 class ProgramError(ValueError):
@@ -32,13 +33,16 @@ class Instrumented:
     code: str
     call: str | None
     anchors: tuple[Anchor, ...]
+    lines: LineMap = field(default=LineMap((), ()), compare=False, repr=False)
+    """Between the original and this; empty for a program that `instrument` did not make."""
 
 
-def instrument(code: str, call: str | None = None) -> Instrumented:
+def instrument(code: str, call: str | None = None, state_text: StateText = "str") -> Instrumented:
     """Add print anchors to a program (StepCodeReasoner 3.2, equation 4, rules of appendix A).
 
-    The program's behaviour stays the same: value, exceptions, its own output. Newlines become `\\n`, all other text of
-    the program is kept. A program that could notice the anchors (see `hindrances`) is returned with none.
+    Anchors show `NAME: str(value)`, as the paper's do, or with `state_text="repr"` `NAME: repr(value)`, in which strings
+    are quoted. The program's behaviour stays the same: value, exceptions, its own output. Newlines become `\\n`, all
+    other text of the program is kept. A program that could notice the anchors (see `hindrances`) is returned with none.
 
     What no placement can prevent is that the text of a value fails: an `int` of more than 4,300 digits, nesting beyond
     the recursion limit, lone surrogates on a UTF-8 stream. An executor that records anchors in place of printing is
@@ -50,17 +54,23 @@ def instrument(code: str, call: str | None = None) -> Instrumented:
     tree = _parse(code)
     if call is not None:
         call = _checked_call(call)
-    if hindrance(tree) is not None:
-        return Instrumented(code, call, ())
     padded = code if code.endswith("\n") else code + "\n"
+    old_lines = padded.count("\n")
+    if hindrance(tree) is not None:
+        same = tuple(range(1, old_lines + 1))
+        return Instrumented(code, call, (), LineMap(same, same))
     try:
-        edits = edits_for(tree, Layout(padded), place(tree), _fresh_name(code))
+        edits = edits_for(tree, Layout(padded), place(tree), _fresh_name(code), state_text)
     except RecursionError:
         raise ProgramError("code: nested too deeply") from None
-    text, anchors = splice(padded, edits)
-    if padded != code:
-        text = text.removesuffix("\n")
-    return Instrumented(text, call, tuple(Anchor(line, name) for line, name in anchors))
+    spliced = splice(padded, edits)
+    origins = {number: line.origin for number, line in spliced.written.items()}
+    return Instrumented(
+        code=spliced.text if padded == code else spliced.text.removesuffix("\n"),
+        call=call,
+        anchors=tuple(Anchor(number, line.anchor) for number, line in spliced.written.items() if line.anchor is not None),
+        lines=line_map(old_lines, spliced.text.count("\n"), spliced.kept, origins),
+    )
 
 
 def _parse(code: str) -> ast.Module:

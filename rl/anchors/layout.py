@@ -8,25 +8,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rl.anchors.lines import Kept
+
 
 class Line(NamedTuple):
-    """A line to be written: its text, and the name it shows if it is an anchor."""
+    """A line to be written."""
 
     text: str
     anchor: str | None = None
+    """The name it shows, if it is an anchor."""
+    origin: int | None = None
+    """The line of the statement it is part of, if it is no anchor."""
+
+
+Written = tuple[tuple[int, Line], ...]
+"""The lines in a text that is put in: (newlines of the text before it, line)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace `[start, end)` of the text (offsets in characters) by `text`.
-
-    `anchors` tells which of the written lines are anchors: (newlines of `text` before it, name).
-    """
+    """Replace `[start, end)` of the text (offsets in characters) by `text`."""
 
     start: int
     end: int
     text: str
-    anchors: tuple[tuple[int, str], ...] = ()
+    lines: Written = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """An edited text, and what became of the lines."""
+
+    text: str
+    written: dict[int, Line]
+    """The lines that edits added, by their number, counted from 1."""
+    kept: list[Kept]
 
 
 class Layout:
@@ -108,33 +124,35 @@ class Layout:
         return bisect_left(self.ends, offset)
 
 
-def lines_before(lines: Iterable[Line], indent: str) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """Text (and anchors) of `lines` in front of a statement indented by `indent`: each followed by a newline."""
+def lines_before(lines: Iterable[Line], indent: str) -> tuple[str, Written]:
+    """Text of `lines` in front of a statement indented by `indent`: each followed by a newline."""
     written = list(lines)
-    text = "".join(f"{line.text}\n{indent}" for line in written)
-    return text, tuple((index, line.anchor) for index, line in enumerate(written) if line.anchor is not None)
+    return "".join(f"{line.text}\n{indent}" for line in written), tuple(enumerate(written))
 
 
-def lines_after(lines: Iterable[Line], indent: str) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """Text (and anchors) of `lines` behind a statement indented by `indent`: each preceded by a newline."""
+def lines_after(lines: Iterable[Line], indent: str) -> tuple[str, Written]:
+    """Text of `lines` behind a statement indented by `indent`: each preceded by a newline."""
     written = list(lines)
-    text = "".join(f"\n{indent}{line.text}" for line in written)
-    return text, tuple((index + 1, line.anchor) for index, line in enumerate(written) if line.anchor is not None)
+    return "".join(f"\n{indent}{line.text}" for line in written), tuple(enumerate(written, start=1))
 
 
-def splice(code: str, edits: Iterable[Edit]) -> tuple[str, list[tuple[int, str]]]:
-    """The edited text, and the (1-based line, name) of each anchor in it.
+def splice(code: str, edits: Iterable[Edit]) -> Spliced:
+    """The text with its edits made.
 
     Edits must not overlap; those that begin at the same offset are applied in the order given.
     """
     pieces: list[str] = []
-    anchors: list[tuple[int, str]] = []
-    line, position = 1, 0
+    written: dict[int, Line] = {}
+    kept: list[Kept] = []
+    old, new, position = 1, 1, 0
     for edit in sorted(edits, key=lambda edit: edit.start):
-        kept = code[position : edit.start]
-        line += kept.count("\n")
-        anchors.extend((line + index, name) for index, name in edit.anchors)
-        line += edit.text.count("\n")
-        pieces += [kept, edit.text]
+        text = code[position : edit.start]
+        kept.append(Kept(text, old, new))
+        old += code.count("\n", position, edit.end)
+        new += text.count("\n")
+        written.update({new + index: line for index, line in edit.lines})
+        new += edit.text.count("\n")
+        pieces += [text, edit.text]
         position = edit.end
-    return "".join([*pieces, code[position:]]), anchors
+    kept.append(Kept(code[position:], old, new))
+    return Spliced("".join([*pieces, code[position:]]), written, kept)

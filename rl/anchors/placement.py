@@ -9,10 +9,11 @@ walk carries the set of surely bound names along every path (None: no path leads
 - Before every `return` with a value, in loops too: `return_val`.
 - Class bodies and `async def` stay as they are, and so does unreachable code.
 - Never shown: `_`, the first parameter of a method (half built in a constructor, and mostly an address), functions,
-  classes, modules, lambdas, generator expressions.
+  classes, modules, lambdas, generator expressions, built-in functions and types (`list.sort(xs)`).
 """
 
 import ast
+import builtins
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ from rl.anchors.names import (
 )
 
 RETURN_LABEL = "return_val"
+
+_BUILT_IN = frozenset(name for name, value in vars(builtins).items() if callable(value))
+"""Functions and types, hidden where the program does not bind such a name itself."""
 
 State = frozenset[str] | None
 """The surely bound names at a point of the program; None where no path leads."""
@@ -77,7 +81,7 @@ class _Placement:
         scopes = self._scopes.values()
         self._unbound_by_declaration = frozenset[str]().union(*(scope.unbound & scope.declared for scope in scopes))
         self._unbound_anywhere = frozenset[str]().union(*(scope.unbound for scope in scopes))
-        self._block(tree.body, frozenset(), self._frame(self._scopes[tree], hidden=frozenset(), in_loop=False))
+        self._block(tree.body, frozenset(), self._frame(self._scopes[tree], hidden=_BUILT_IN, in_loop=False))
 
     def _frame(self, scope: Scope, hidden: frozenset[str], in_loop: bool) -> _Frame:
         shaky = self._unbound_by_declaration | (self._unbound_anywhere - scope.bound)

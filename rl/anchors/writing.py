@@ -3,21 +3,30 @@
 import ast
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import Literal
 
 from rl.anchors.layout import Edit, Layout, Line, lines_after, lines_before
 from rl.anchors.placement import RETURN_LABEL, Mark, Marks
 
+StateText = Literal["str", "repr"]
+"""How an anchor shows a value: `str(value)`, as the paper has it, or `repr(value)`."""
 
-def edits_for(tree: ast.Module, layout: Layout, marks: dict[ast.stmt, Marks], return_name: str) -> list[Edit]:
+_CONVERSIONS: dict[StateText, str] = {"str": "", "repr": "!r"}
+
+
+def edits_for(
+    tree: ast.Module, layout: Layout, marks: dict[ast.stmt, Marks], return_name: str, state_text: StateText
+) -> list[Edit]:
     """The edits that write `marks` into the text. `return_name` is a name the program does not use."""
-    return list(_Writer(layout, marks, return_name).block(tree.body))
+    return list(_Writer(layout, marks, return_name, state_text).block(tree.body))
 
 
 class _Writer:
-    def __init__(self, layout: Layout, marks: dict[ast.stmt, Marks], return_name: str) -> None:
+    def __init__(self, layout: Layout, marks: dict[ast.stmt, Marks], return_name: str, state_text: StateText) -> None:
         self._layout = layout
         self._marks = marks
         self._return_name = return_name
+        self._conversion = _CONVERSIONS[state_text]
 
     def block(self, body: list[ast.stmt]) -> Iterator[Edit]:
         """The edits of a block, those of inner blocks before those of the statement around them."""
@@ -31,10 +40,10 @@ class _Writer:
     def _compound(self, stmt: ast.stmt, indent: str) -> Iterator[Edit]:
         marks = self._marks.get(stmt, Marks())
         start, end = self._layout.start(stmt), self._layout.ends[self._layout.last_line(stmt)]
-        yield Edit(start, start, *lines_before(_prints(marks.before), indent))
+        yield Edit(start, start, *lines_before(self._prints(marks.before), indent))
         for inner in _inner_blocks(stmt):
             yield from self.block(inner)
-        yield Edit(end, end, *lines_after(_prints(marks.after), indent))
+        yield Edit(end, end, *lines_after(self._prints(marks.after), indent))
 
     def _logical_line(self, statements: list[ast.stmt], index: int) -> Iterator[Edit]:
         """One statement a line: `if x: a = 1; b = 2` is opened up to make room for the anchors."""
@@ -46,20 +55,24 @@ class _Writer:
         for position, stmt in enumerate(statements):
             marks = self._marks.get(stmt, Marks())
             start = layout.start(stmt)
-            yield Edit(start, start, *lines_before(_prints(marks.before), indent))
-            after = _prints(marks.after)
+            yield Edit(start, start, *lines_before(self._prints(marks.before), indent))
+            after = self._prints(marks.after)
             if marks.names_value:
                 yield Edit(start, layout.after_keyword(start, "return"), f"{self._return_name} = ")
                 after = [
-                    *_prints([Mark(RETURN_LABEL, self._return_name)]),
-                    Line(f"return {self._return_name}"),
+                    *self._prints([Mark(RETURN_LABEL, self._return_name)]),
+                    Line(f"return {self._return_name}", origin=stmt.lineno),
                 ]
-            text, anchors = lines_after(after, indent)
+            text, written = lines_after(after, indent)
             if position + 1 < len(statements):
-                yield Edit(layout.end(stmt), layout.start(statements[position + 1]), f"{text}\n{indent}", anchors)
+                yield Edit(layout.end(stmt), layout.start(statements[position + 1]), f"{text}\n{indent}", written)
             else:
                 end = layout.ends[index]
-                yield Edit(end, end, text, anchors)
+                yield Edit(end, end, text, written)
+
+    def _prints(self, marks: Iterable[Mark]) -> list[Line]:
+        """The paper's exact form; a name needs no quotes, so the f-string never nests any."""
+        return [Line(f"print(f'{label}: {{{name}{self._conversion}}}')", label) for label, name in marks]
 
 
 _COMPOUND = (
@@ -90,8 +103,3 @@ def _inner_blocks(stmt: ast.stmt) -> Iterator[list[ast.stmt]]:
                 yield from (handler.body for handler in block)
             elif block:
                 yield block
-
-
-def _prints(marks: Iterable[Mark]) -> list[Line]:
-    """The paper's exact form; a name needs no quotes, so the f-string never nests any."""
-    return [Line(f"print(f'{label}: {{{name}}}')", label) for label, name in marks]

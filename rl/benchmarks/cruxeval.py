@@ -8,10 +8,10 @@ own scoring (`reward.scoring`) hands no expected value to what it runs; `tests/r
 Nothing is executed here; `reward.official` runs the texts.
 """
 
-import math
 from collections.abc import Collection, Sequence
 from statistics import fmean
 
+from rl.benchmarks import passes
 from rl.problems import Task
 
 _STOP = "[/ANSWER]"
@@ -69,13 +69,8 @@ def counted(passed: Sequence[bool | None]) -> list[bool]:
 
 
 def pass_at_k(samples: int, passing: int, k: int) -> float:
-    """The chance that `k` of the samples, drawn without putting back, hold one that passes (arXiv 2107.03374, eq. 1).
-
-    As officially, where fewer than `k` fail it is 1, even if there are fewer than `k` samples.
-    """
-    if samples - passing < k:
-        return 1.0
-    return 1.0 - math.prod(1.0 - k / drawn for drawn in range(samples - passing + 1, samples + 1))
+    """The unbiased pass@k, except that, as officially, where fewer than `k` samples fail it is 1, however few there are."""
+    return 1.0 if samples - passing < k else passes.pass_at_k(samples, passing, k)
 
 
 def mean_pass_at_k(problems: Collection[Sequence[bool]], k: int) -> float:

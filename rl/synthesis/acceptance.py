@@ -3,9 +3,33 @@
 This is rejection sampling with every anchor checked, not the answer alone (StepCodeReasoner 3.2).
 """
 
+import re
+
 from rl.answers import UnreadableAnswer, literal_call, same_value_text
 from rl.problems import Problem, Task
-from rl.responses import Response, parse
+from rl.responses import Response, parse, render
+
+_STEP = re.compile(r"<reasoning>(.*?)</reasoning>\s*<(print|input|answer)>(.*?)</\2>", re.DOTALL)
+
+
+def tidied(text: str) -> str:
+    """A teacher's response as `render` would have written it: without its thinking, and without spaces between blocks.
+
+    Raises:
+        ValueError: there is other text between the blocks, one lacks its reasoning, or they are out of order.
+    """
+    said = text.rpartition("</think>")[2].strip()
+    stray = _STEP.sub("", said).strip()
+    if stray:
+        raise ValueError(f"blocks: outside of them stands {stray:.80}")
+    blocks = [(kind, (reasoning.strip(), body.strip())) for reasoning, kind, body in _STEP.findall(said)]
+    kinds = [kind for kind, _ in blocks]
+    given = kinds[:1] == ["input"]
+    if kinds != ["input"] * given + ["print"] * kinds.count("print") + ["answer"]:
+        raise ValueError(f"blocks: out of order: {' '.join(kinds):.80}")
+    if not all(reasoning for _, (reasoning, _) in blocks):
+        raise ValueError("blocks: a reasoning is empty")
+    return render([step for kind, step in blocks if kind == "print"], blocks[-1][1], blocks[0][1] if given else None)
 
 
 def objections(problem: Problem, response: str) -> list[str]:

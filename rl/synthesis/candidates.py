@@ -16,7 +16,7 @@ class Candidate:
     cell: str = ""
     """Its cell of the grid, where it was written for one."""
     fault: str = ""
-    """Why it is none: its row in the source is bad, and how."""
+    """Why its source could give no program: `reason` or `reason | detail`; `code` is then what came instead, if anything."""
 
 
 class Rejected(Exception):

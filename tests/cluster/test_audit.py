@@ -209,7 +209,7 @@ def alone(run, asked, response, verdict, step_rewards):
 
 
 def test_a_timeout_is_a_verdict_that_can_be_reproduced(audit, run):
-    alone(run, problem(1, Task.INPUT), "<answer>[0 for _ in iter(int, 1)]</answer>", "timeout", [])
+    alone(run, problem(1, Task.INPUT), "<answer>9**9**9</answer>", "timeout", [])
     status, out, _ = audit(run.path)
     assert (status, "1 of 1 rewards agree" in out) == (0, True)
 

@@ -68,13 +68,24 @@ def test_a_dumped_configuration_is_read_back_the_same(config, tmp_path):
     assert load(tmp_path / "resolved.yaml", []) == settings
 
 
+def test_an_algorithm_brings_its_own_settings_and_the_users_win(config, tmp_path):
+    assert load(config, []).rl.ratio == "token"
+    gspo = load(config, ["rl.algorithm=gspo", "rl.clip=0.01"]).rl
+    assert (gspo.ratio, gspo.aggregation, gspo.clip, gspo.clip_high) == ("sequence", "sequence", 0.01, 4e-4)
+    assert load(config, ["rl.algorithm=dr_grpo"]).rl.std == "none"
+    dapo = load(config, ["rl.algorithm=dapo", "rl.resample=0"])
+    assert (dapo.rl.clip_high, dapo.rl.overlong, dapo.rl.resample) == (0.28, "penalise", 0)
+    (tmp_path / "resolved.yaml").write_text(dump(dapo))
+    assert load(tmp_path / "resolved.yaml", []) == dapo
+
+
 WRONG = {
     "rl.stepz=3": "rl.stepz: Extra inputs are not permitted",
     "nonsense=3": "nonsense: Extra inputs are not permitted",
     "rl.steps=many": "rl.steps: Input should be a valid integer",
     "rl.steps=0": "rl.steps: Input should be greater than or equal to 1",
     "rl.group_size=1": "rl.group_size: Input should be greater than or equal to 2",
-    "rl.algorithm=ppo": "rl.algorithm: Input should be 'terminal', 'step' or 'bilevel'",
+    "rl.algorithm=ppo": "rl.algorithm: Input should be 'terminal', 'step', 'bilevel', 'rloo'",
     "data.rl.grammar.statements=3": "data.rl.grammar.statements: Input should be a valid tuple",
     "data.rl.task=both": "data.rl.task: Input should be 'output' or 'input'",
     "data.rl={}": "data.rl.problems: Field required",
@@ -82,7 +93,7 @@ WRONG = {
     "name=a/b": "name: String should match pattern",
     "learner.zero_stage=4": "learner.zero_stage: Input should be 0, 1, 2 or 3",
     "reward.mode=chroot": "reward.mode: Input should be 'full', 'userns' or 'nons'",
-    "controls=[rl]": "controls.0: Input should be 'sft_longer' or 'terminal'",
+    "controls=[rl]": "controls.0: Input should be 'sft_longer', 'terminal', 'step' or 'rl_only'",
 }
 
 
@@ -95,6 +106,8 @@ CROSSED = {
     ("rl.max_tokens=512",): "rl.max_tokens (512) leaves no room for a prompt in rollout.max_length (512)",
     ("rollout.max_length=2048",): "rollout.max_length (2048) is beyond model.max_length (1024)",
     ("sft.max_seconds=10", "controls=[sft_longer]"): "sft.max_seconds: SFT must end by itself",
+    ("rl.algorithm=rloo", "rl.std=sample"): "rl: std: must be left out with algorithm rloo",
+    ("rl.algorithm=dapo", "rl.centred_intra=true"): "rl: centred_intra: needs algorithm bilevel",
     ("model.heads=3",): "model: hidden (128) divided by heads (3) must be one of 32, 64, 80",
     ("data.rl.grammar.statements=[4, 2]",): "data.rl.grammar: statements (4, 2) must be a range (least, most)",
     ("data.rl.grammar.list_length=[0, 2]",): "data.rl.grammar: list_length (0, 2) must be a range",

@@ -19,6 +19,7 @@ from cluster.runs import RunFolder, read_jsonl
 from cluster.session import worker_environment
 from rl.problems import Task
 from rl.responses import parse
+from rl.synthesis.acceptance import objections
 from rl.synthesis.grid import cells
 
 SMALL = {"problems": 12, "chains": True, "grammar": {"statements": [1, 1], "largest": 9, "list_length": [2, 2]}}
@@ -249,6 +250,15 @@ def programs_file(path, rows):
     return str(path)
 
 
+def test_prompts_are_decoupled_unless_asked_otherwise(run, tmp_path):
+    config = settings()
+    together = config.model_copy(update={"data": config.data.model_copy(update={"decoupled": False})})
+    built(tmp_path, together)
+    for name in SPLITS:
+        assert all(problem.decoupled for problem in problems(run.path, name))
+        assert not any(problem.decoupled for problem in problems(tmp_path, name))
+
+
 def test_a_file_of_programs_takes_the_generators_place(tmp_path):
     path = programs_file(tmp_path / "mine.jsonl", ROWS)
     run = built(tmp_path / "run", settings(rl={"problems": 50, "file": path, "task": "input"}))
@@ -266,6 +276,25 @@ def test_a_file_of_programs_takes_the_generators_place(tmp_path):
     assert funnel["kept"] == len(kept)
     assert sum(funnel.values()) == len(ROWS)
     assert funnel["not a program"] == 2
+
+
+@pytest.mark.parametrize("task", Task)
+def test_programs_of_a_file_have_chains_too_in_either_direction(tmp_path, task):
+    path = programs_file(tmp_path / "mine.jsonl", ROWS)
+    run = built(tmp_path / "run", settings(rl={"problems": 50, "file": path, "task": str(task), "chains": True}))
+    kept = problems(run.path, "rl")
+    assert [problem.id for problem in kept] == ["good", "set", "g"]
+    for problem in kept:
+        assert objections(problem, problem.chain) == []
+        assert parse(problem.chain).proposed_input == (None if task is Task.OUTPUT else problem.call[2:-1])
+    assert "no chain" not in json.loads((run.path / "data" / "funnel.json").read_text())["rl"]
+
+
+def test_generated_problems_of_the_input_task_have_chains_of_that_task(tmp_path):
+    run = built(tmp_path / "run", settings(sft={**SMALL, "task": "input"}))
+    for problem in problems(run.path, "sft"):
+        assert problem.task is Task.INPUT
+        assert objections(problem, problem.chain) == []
 
 
 def test_from_a_file_come_at_most_as_many_as_asked_for_however_many_are_bad(tmp_path):

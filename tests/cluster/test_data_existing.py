@@ -30,12 +30,12 @@ def cluster():
 
 
 def settings(filters=None, **splits):
-    data = {name: SMALL for name in ("sft", "validation", "rl", "heldout")}
+    data = dict.fromkeys(("sft", "validation", "rl", "heldout"), SMALL)
     return RunSettings.model_validate({"name": "run", "data": {**data, "filters": filters or {}, **splits}})
 
 
 def built(folder, config, difficulty=None):
-    build(config, open_sources(config.data, config.seed), RunFolder(folder), lambda done: None, difficulty)
+    build(config, open_sources(config.data, config.seed), RunFolder(folder), lambda done: None, difficulty=difficulty)
     return RunFolder(folder)
 
 

@@ -54,14 +54,14 @@ def test_a_bad_row_is_set_aside_with_its_line(tmp_path, line):
     path.write_text(f"{good}\n\n{line}\n", encoding="utf-8")
     (first,), (second,) = read_programs(path)
     assert (first.id, first.call, first.output, first.fault) == ("x", "f()", "1", "")
-    assert second.fault.startswith(f"{path}:3: {BAD_LINES[line]}")
+    assert second.fault.startswith(f"bad row | {path}:3: {BAD_LINES[line]}")
     assert (second.id, second.code) == ("mine-3", "")
 
 
 def test_a_line_that_is_no_utf8_is_set_aside(tmp_path):
     (tmp_path / "mine.jsonl").write_bytes(b'{"code": "\xe9"}\n{"code": "def f(): return 1", "call": "f()"}\n')
     (first,), (second,) = read_programs(tmp_path / "mine.jsonl")
-    assert first.fault.startswith(f"{tmp_path / 'mine.jsonl'}:1: 'utf-8' codec")
+    assert first.fault.startswith(f"bad row | {tmp_path / 'mine.jsonl'}:1: 'utf-8' codec")
     assert not second.fault
 
 
@@ -167,7 +167,7 @@ def test_a_dataset_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "rows.txt").write_text("")
     assert "must be a folder or end in .parquet" in told(path=str(tmp_path / "rows.txt"))
     (good,), (bad,) = read_dataset(DatasetSettings(path=str(path), fields=FIELDS))
-    assert (good.fault, bad.fault) == ("", f"{path}:1: input must be a string")
+    assert (good.fault, bad.fault) == ("", f"bad row | {path}:1: input must be a string")
 
 
 def sources_of(**split):

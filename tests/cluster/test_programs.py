@@ -135,6 +135,15 @@ def test_rows_of_cruxeval_print_one_object_each(codereason, tmp_path):
         assert all(one.keys() >= shape for one in found)
 
 
+def test_states_may_be_shown_as_repr(codereason, tmp_path):
+    path = jsonl(tmp_path / "rows.jsonl", {"id": 1, "code": "def f(s):\n    t = s + '!'\n    return t", "call": "f('a')"})
+    shown = {}
+    for options in ((), ("--repr",)):
+        result = json.loads(codereason("anchors", "--jsonl", path, *options)[1])
+        shown[options] = (result["states"], "{t!r}" in result["code"])
+    assert shown == {(): (["t: a!", "return_val: a!"], False), ("--repr",): (["t: 'a!'", "return_val: 'a!'"], True)}
+
+
 def test_rows_may_have_a_call_or_none(codereason, tmp_path):
     rows = [{"code": "x = 1\nprint(x)"}, {"id": 7, "code": "def g(x): return x", "call": "g(chr(0xd800))"}]
     found = [json.loads(line) for line in codereason("sandbox", "--jsonl", jsonl(tmp_path / "r", *rows))[1].splitlines()]
@@ -245,3 +254,17 @@ def test_python_m_cluster_is_the_command(program):
     done = subprocess.run([*command[:4], "no.py"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("codereason: no.py: ")
+
+
+def test_a_state_with_half_a_character_is_shown(codereason, tmp_path):
+    path = tmp_path / "half.py"
+    path.write_text("def f():\n    x = chr(0xd800)\n    return 1\n")
+    status, out, _ = codereason("anchors", path, "--call", "f()")
+    assert (status, "x: \\ud800" in out) == (0, True)
+
+
+@pytest.mark.parametrize("out", [".", "/", ".."])
+def test_scores_are_not_written_over_a_folder(codereason, tmp_path, out):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("")
+    assert codereason("score", rows, "--out", out) == (2, "", f"codereason: --out {out}: is a folder, a file is needed\n")

@@ -1,21 +1,37 @@
-"""The check after every weight update: agreement passes, corruption stops the run and says what to look for."""
+"""The check after every weight update, and what a batch's figures say of the engine that sampled it."""
+
+from math import exp, log
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from learner.policy import WeightMismatch, probe_mismatch, require_agreement
+from learner.policy import MiniBatch, Share, WeightMismatch, _learn, probe_mismatch, require_agreement
+from learner.settings import PolicySettings
 from rl.batching import Example
-from rl.losses import token_logprobs
+from rl.losses import Totals, token_logprobs
 
 PROMPT, RESPONSE = [1, 50, 51], [60, 61, 62]
 
 
 class OneProcess:
-    """The part of a learner engine that the check uses, without DeepSpeed."""
+    """The part of a learner engine that is used here, without DeepSpeed."""
 
     def __init__(self, model):
         self.model = model
+
+    def update(self, micro_batches, loss, lr, temperature):
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=lr)
+        parts = [loss(*self.logprobs(batch, temperature), batch) for batch in micro_batches]
+        sum(parts).backward()
+        optimizer.step()
+        return float(sum(parts))
+
+    def sum_over_ranks(self, values):
+        return dict(values)
+
+    def gradient_norm(self):
+        return None
 
     def logprobs(self, batch, temperature):
         return token_logprobs(self.model(batch.token_ids).logits, batch.targets, temperature)
@@ -52,3 +68,43 @@ def test_not_a_number_is_a_mismatch(model):
     broken = Example(PROMPT, RESPONSE, [0.0] * 3, [float("nan")] * 3)
     with pytest.raises(WeightMismatch):
         require_agreement(probe_mismatch(OneProcess(model), [broken], 0, 1.0), 1, 1e-3)
+
+
+def learned(model, shift, lr=1e-2, **settings):
+    """Metrics of two updates on one response, the engine's log-probabilities shifted from the learner's."""
+    shifted = [logprob - shift for logprob in probe(model).old_logprobs]
+    example = Example(PROMPT, RESPONSE, [1.0, 1.0, 2.0], shifted)
+    mini_batch = MiniBatch([[example]], Totals(len(RESPONSE), 1, len(RESPONSE)))
+    return _learn(OneProcess(model), None, Share([mini_batch] * 2, {}), PolicySettings(**settings), 0, lr)
+
+
+def test_mismatch_is_measured_before_the_policy_moves(model):
+    metrics = learned(model, log(1.5), mismatch_cap=1.4, lr=1.0)
+    assert metrics["rollout_mismatch"] == pytest.approx(log(1.5), rel=1e-3)
+    assert metrics["rollout_divergence"] == pytest.approx(0.5 - log(1.5), rel=1e-3)
+    assert metrics["beyond_mismatch_cap"] == 1.0
+
+
+CORRECTED = {
+    # Measured only, the mismatch is a ratio like any other, and clipped.
+    (log(1.5), "measure"): -1.2,
+    # Corrected, the ratio to the learner's own is 1, and the weight stands outside it.
+    (log(1.5), "truncate"): -1.5,
+    (log(1.5), "mask"): -1.5,
+    (log(3.0), "truncate"): -2.0,
+    (log(3.0), "mask"): 0.0,
+}
+
+
+@pytest.mark.parametrize(("shift", "mismatch"), CORRECTED)
+def test_the_correction_asked_for_reaches_the_loss(model, shift, mismatch):
+    # Without a learning rate both updates see the same policy.
+    loss = learned(model, shift, lr=0.0, mismatch=mismatch)["loss"]
+    assert loss == pytest.approx(CORRECTED[shift, mismatch] * 4 / 3, rel=1e-3)
+
+
+def test_every_update_on_a_batch_is_compared_with_the_policy_before_the_first(model):
+    metrics = learned(model, 0.0, lr=1.0, mismatch="truncate", clip=1e-6)
+    # The second update's ratios have left 1; the first one's are all there.
+    assert 0.4 < metrics["clip_fraction"] <= 0.5
+    assert metrics["rollout_mismatch"] < exp(-8)

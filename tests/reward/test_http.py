@@ -23,6 +23,7 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reward.connections import ImpatientConnection
 from reward.http import ServiceLimits, application
 from reward.programs import Execution, Limits
 from reward.run_code import CommandRunResult, RunCodeRequest, RunCodeResponse, response
@@ -40,7 +41,9 @@ def serving(limits, slots=1, token=None, patient_s=30):
     """The real server on a free port: its address, and its slots. At its end it lets requests finish for a while."""
     with Slots(slots, limits.run) as started, socket.create_server(("127.0.0.1", 0)) as listener:
         served = application(started, limits, token)
-        server = uvicorn.Server(uvicorn.Config(served, log_level="error", timeout_graceful_shutdown=patient_s))
+        server = uvicorn.Server(
+            uvicorn.Config(served, http=ImpatientConnection, log_level="error", timeout_graceful_shutdown=patient_s)
+        )
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -382,6 +385,30 @@ def test_a_body_that_does_not_arrive_is_given_up(url, monkeypatch):
     connection.close()
 
 
+SLOW = {
+    "nothing": b"",
+    "half a head": b"POST /run_code HTTP/1.1\r\n",
+    "half a second head": b"GET /v1/ping HTTP/1.1\r\n\r\nGET /v1",
+}
+
+
+@pytest.mark.parametrize("sent", SLOW)
+def test_a_head_that_does_not_arrive_is_given_up(url, monkeypatch, sent):
+    monkeypatch.setattr("reward.connections.HEAD_S", 0.5)
+    host, port = url.removeprefix("http://").removesuffix("/run_code").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(SLOW[sent])
+        answer = b""
+        while data := connection.recv(1000):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 200") == (sent == "half a second head")
+
+
+def test_a_run_may_take_longer_than_a_head(url, monkeypatch):
+    monkeypatch.setattr("reward.connections.HEAD_S", 0.2)
+    assert answered(url, "import time; time.sleep(1); print(1)")["run_result"]["stdout"] == "1\n"
+
+
 def overlap(found):
     """How many of some runs were under way at one time; each printed when it began and ended."""
     spans = [tuple(map(float, one.json()["run_result"]["stdout"].split())) for one in found]
@@ -488,6 +515,7 @@ def test_a_token_is_asked_for():
             {"Authorization": "Bearer wrong"},
             {"Authorization": b"Digest " + secret},
             {"Authorization": "Basic ?"},
+            {"Authorization": b"Basic " + secret},
             {"Authorization": "Basic " + base64.b64encode(secret).decode()},
             {"X-Sandbox-Token": secret[:-1]},
         ):

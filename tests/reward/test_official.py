@@ -9,7 +9,9 @@ import pytest
 
 from reward.official import LIMITS, CheckNotRun, official_verdicts
 from reward.programs import Execution
+from rl.benchmarks import livecodebench
 from rl.benchmarks.cruxeval import check, counted, mean_pass_at_k
+from rl.benchmarks.livecodebench import ExecutionRow
 from rl.problems import Task
 from rl.verdicts import Verdict
 
@@ -71,6 +73,13 @@ TEXTS = {
 def test_what_the_official_checker_passes(quick_sandbox):
     found = dict(zip(TEXTS, official_verdicts(quick_sandbox, list(TEXTS)), strict=True))
     assert found == TEXTS
+
+
+def test_livecodebench_programs_find_their_names(quick_sandbox):
+    code = "def f(xs: List[int]) -> int:\n    return max(Counter(xs).values()) + bisect.bisect(xs, inf) + gcd(4, 6)"
+    row = ExecutionRow("sample_0", code, "f(xs = [1, 1])", "6")
+    texts = [livecodebench.check(row, predicted) for predicted in ("6", "7", "6.0", "0 or True", row.call)]
+    assert list(official_verdicts(quick_sandbox, texts)) == [True, False, True, True, None]
 
 
 def test_a_text_has_three_seconds_and_a_skipped_prediction_no_run(quick_sandbox):

@@ -369,6 +369,10 @@ def test_files_come_with_one_program_and_are_gone_for_the_next(level):
         assert sandbox.run(Program("import helper")).exception.startswith("ModuleNotFoundError")
 
 
+def test_a_limit_too_low_to_begin_with_is_out_of_memory(sandbox):
+    assert sandbox.run(Program("", "1"), Limits(memory_mib=1)).verdict is Verdict.MEMORY
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd", "../up.py", "a/../../b", "", "a/./b", "a\0b"])
 def test_a_file_cannot_be_put_elsewhere(sandbox, name):
     with pytest.raises(ValueError, match="is no path below the program's folder"):
@@ -380,6 +384,7 @@ def test_a_file_cannot_be_put_elsewhere(sandbox, name):
     [
         ({"a": b"", "a/b": b""}, "'a' is a file and a folder"),
         ({"x" * 256: b""}, "is too long, 255 bytes a part can be"),
+        ({"/".join(["x" * 250] * 20): b""}, "is too long, 3072 bytes a path can be"),
         ({f"{number}.txt": b"" for number in range(1001)}, "1001 files and folders, 1000 can be sent"),
     ],
 )

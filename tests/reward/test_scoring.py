@@ -50,6 +50,7 @@ def test_a_right_response_earns_every_step_and_the_end(tracer):
     assert found.states == list(RIGHT) == found.predicted
     assert found.answer == "2"
     assert text[found.step_spans[1].start : found.step_spans[1].end] == "<reasoning>r</reasoning><print>w: 2</print>"
+    assert text[found.print_spans[1].start : found.print_spans[1].end] == "<print>w: 2</print>"
 
 
 PRINTS = {
@@ -70,6 +71,14 @@ def test_print_blocks_are_held_against_anchors_one_by_one(tracer, prints):
     assert found.step_rewards == PRINTS[prints]
     assert found.final_reward == 1.0
     assert found.predicted == [text.strip() for text in prints]
+
+
+def test_states_are_held_against_the_form_that_the_problem_shows(tracer):
+    code, call = "def f(s):\n    t = s + '!'\n    return t\n", "f('a')"
+    quoted = Problem("p", code, call, instrument(code, call, "repr").code, [], "'a!'", state_text="repr")
+    for shown, rewards in ((quoted, [1.0, 0.0]), (replace(quoted, state_text="str"), [0.0, 1.0])):
+        found = score_group(shown, [response("'a!'", ("t: 'a!'", "return_val: a!"))], tracer)[0]
+        assert (found.verdict, found.step_rewards) == (Verdict.OK, rewards)
 
 
 def test_a_state_that_is_empty_text_is_not_stated_by_silence(tracer):
@@ -179,16 +188,25 @@ def test_a_run_without_a_value_earns_nothing(answer):
     assert (found.verdict, found.final_reward) == (Verdict.NO_RESULT, 0.0)
 
 
-OF_ITS_OWN = {None: (Verdict.NO_RESULT, 0.0), "2": (Verdict.UNPARSABLE, 0.0), "[(1,), {}]": (Verdict.OK, 1.0)}
+OF_A_CHILD = {
+    "2": Verdict.UNPARSABLE,
+    "[(1,), {}]": Verdict.OK,
+    "[(5,), {}]": Verdict.WRONG,
+    "[(1,), []]": Verdict.UNPARSABLE,
+    "[(1,), {1: 2}]": Verdict.UNPARSABLE,
+    "[(), {'x=1, y': 0}]": Verdict.UNPARSABLE,
+    "[(0x" + "f" * 5000 + ",), {}]": Verdict.UNPARSABLE,
+}
+"""What a child may say that the arguments `int(1)` are."""
 
 
-@pytest.mark.parametrize("value", OF_ITS_OWN)
-def test_an_argument_that_writes_a_report_of_its_own_says_what_it_is_and_no_more(tracer, value):
-    """Arguments of a proposed input are code of the model's, run for what they are: they can always be `1`."""
-    name = None if value is None else "list"
-    report = json.dumps({"verdict": "ok", "value": value, "type_name": name, "exception": None, "states": []}).encode()
-    found = score_input(tracer, f"f((lambda os: (os.write(3, {report!r}), os._exit(0)))(__import__('os')))")
-    assert (found.verdict, found.final_reward) == OF_ITS_OWN[value]
+@pytest.mark.parametrize("value", OF_A_CHILD, ids=lambda value: value[:20])
+def test_arguments_enter_only_as_plain_values_whatever_a_child_says(tracer, value):
+    def told(instrumented):
+        return replace(SILENT, output=value) if instrumented.call.startswith("[(") else tracer(instrumented)
+
+    (found,) = score_group(problem(task=Task.INPUT), [response("int(1)")], told)
+    assert found.verdict is OF_A_CHILD[value]
 
 
 FAULT = Trace(Verdict.SANDBOX_ERROR, None, None, "the zygote is gone", (), "")
@@ -236,7 +254,8 @@ INPUTS = {
     "dict(a=1)['a']": Verdict.OK,
     "y=int(1), x=0": Verdict.OK,
     "*[0, 1]": Verdict.OK,
-    "f(f(0), -f(0)+1)": Verdict.OK,
+    "[0] * 3 + [1], 0": Verdict.EXCEPTION,
+    "int('-1'.join(['', '']))": Verdict.WRONG,
     "2": Verdict.WRONG,
     "True": Verdict.OK,  # `True + 0` is 1: the program decides, not the look of the input.
     "1.0": Verdict.WRONG,
@@ -248,15 +267,17 @@ INPUTS = {
     "f(1), 2": Verdict.UNPARSABLE,
     "# f(": Verdict.UNPARSABLE,
     "": Verdict.EXCEPTION,
-    "g(1)": Verdict.EXCEPTION,
+    "g(1)": Verdict.UNPARSABLE,
     "**{'x': 1}": Verdict.UNPARSABLE,
     "x=1, x=2": Verdict.EXCEPTION,
     "__debug__=1": Verdict.EXCEPTION,
     "1, 2, 3": Verdict.EXCEPTION,
     "'a'": Verdict.EXCEPTION,
     "type('X',(),{'__eq__':lambda s,o:True,'__add__':lambda s,o:s})()": Verdict.UNPARSABLE,
-    "[0 for _ in iter(int, 1)]": Verdict.TIMEOUT,
-    "__import__('os')._exit(0)": Verdict.NO_RESULT,
+    "9**9**9": Verdict.TIMEOUT,
+    "[0] * 10**10": Verdict.MEMORY,
+    "int('1' * 5000)": Verdict.EXCEPTION,
+    "range(1)": Verdict.UNPARSABLE,
     "0x" + "f" * 5000: Verdict.UNPARSABLE,
     "-" * 800 + "1": Verdict.UNPARSABLE,
     "1+" * 900 + "1": Verdict.UNPARSABLE,
@@ -271,20 +292,32 @@ def test_an_input_is_one_call_with_plain_arguments(tracer, answer):
     assert found.final_reward == float(found.verdict is Verdict.OK)
 
 
-LIE = "type('L', (int,), {{'__repr__': lambda s: {!r}}})()"
-FORGED = {
-    "1), {}]#": Verdict.UNPARSABLE,
-    "1,), []]#": Verdict.UNPARSABLE,
-    "1,), {1: 2}]#": Verdict.UNPARSABLE,
-    "), {\"x=type('Y',(int,),{'__add__':lambda s,o:1})(), y\": 1}]#": Verdict.UNPARSABLE,
-    "5": Verdict.WRONG,
-    "1": Verdict.OK,
-}
+SEARCHES = [
+    "next(x for x in range(999) if f(x) == 2)",
+    "[x for x in range(999) if x + 1 == 2][0]",
+    "list(filter(lambda x: x + 1 == 2, range(999)))[0]",
+    "f(f(0))",
+    "(lambda: 1)()",
+    "(y := 1)",
+    "1 if f(1) == 2 else 0",
+    "f(1) == 2 and 1",
+    "int(f'{f(0)}')",
+    "[f][0](0)",
+    "'1'.__class__(1)",
+    "int(open('/etc/passwd').read())",
+    "(lambda os: os.write(3, b'1'))(__import__('os'))",
+    "type('L', (int,), {'__repr__': lambda s: '1'})()",
+    "'{0.__class__}'.format(1)",
+    "dict(a=exec('x = 1'))",
+    "[1][slice(exec('1'))]",
+]
 
 
-@pytest.mark.parametrize("text", FORGED)
-def test_an_argument_that_lies_about_its_text_enters_only_as_that_text_says(tracer, text):
-    assert score_input(tracer, LIE.format(text)).verdict is FORGED[text]
+@pytest.mark.parametrize("answer", SEARCHES)
+def test_an_input_that_is_searched_for_instead_of_named_is_not_run(answer):
+    asked = []
+    (found,) = score_group(problem(task=Task.INPUT), [response(answer)], lambda instrumented: asked.append(instrumented))
+    assert (found.verdict, found.final_reward, found.step_rewards, asked) == (Verdict.UNPARSABLE, 0.0, [], [])
 
 
 def test_an_input_that_makes_the_program_loop_forever_is_a_timeout(tracer):

@@ -74,6 +74,8 @@ def test_another_architecture_or_x32_kills(number):
         (302, (0, 7, 0), seccomp.RET_ALLOW),
         (302, (0, 7, 1), REFUSED),
         (302, (0, 7, 1 << 32), REFUSED),
+        (302, (1, 7, 0), REFUSED),  # another process's limits
+        (302, (1 << 32, 7, 0), REFUSED),
         (16, (1, 0x5401), seccomp.RET_ERRNO | errno.ENOTTY),
         (435, (), seccomp.RET_ERRNO | errno.ENOSYS),
     ],

@@ -85,6 +85,8 @@ INPUT_TRICKS = {
     ),
     "argument_decides": (ADD_ONE, "f(type('E', (int,), {'__add__': lambda s, o: 2})(9))"),
     "length_decides": (COUNT, "f(type('E', (str,), {'__len__': lambda s: 2})())"),
+    "searched": (ADD_ONE, "f(next(x for x in range(99) if f(x) == 2))"),
+    "searched_without_f": (ADD_ONE, "f([x for x in range(99) if x + 1 == 2][0])"),
     "own_f": (ADD_ONE, "(lambda f=lambda x: 2: f(0))()"),
     "rebound_f": (ADD_ONE, "f.__globals__.update(f=lambda x: 2) or f(9)"),
     "rebound_builtin": (SUM, "f(__import__('builtins').__dict__.update(sum=lambda x: 2) or [])"),

@@ -129,6 +129,15 @@ def programs(draw: Callable[..., object]) -> str:
     return "\n".join([*head, *tick, *stubs, *function, *draw(st.sampled_from(TAILS))])
 
 
+WATCHED = """
+def watched(n, a):
+    xs = [n]
+    try: return f(n, a, xs), xs, G
+    except Exception as error: return type(error), str(error), xs, G
+"""
+"""Tells what becomes of the arguments and of a global, also where `f` raises."""
+
+
 LAST_LINES = ("return b", "if n > 9: b = c = d = 0", "if n > 9: b = c = d = 0", "while n > 9: c = d = 0")
 TAILS = (["late = []"], [], ["c = 1", "if len(G): late = []"], ["late = [1]; del late"])
 
@@ -145,3 +154,4 @@ def compiles(code: str) -> bool:
 @given(programs().filter(compiles), st.integers(0, 3), st.integers(0, 3))
 def test_random_programs_behave_the_same(code: str, n: int, a: int) -> None:
     compare(code, f"f({n}, {a})")
+    compare(code.replace("def f(n, a):", "def f(n, a, xs):") + WATCHED, f"watched({n}, {a})")

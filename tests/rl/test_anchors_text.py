@@ -247,9 +247,13 @@ def test_text(original: str, expected: str) -> None:
     check_text(original, expected)
 
 
+def as_written(text: str) -> str:
+    """A program that a test wrote indented on lines of its own, as it is meant."""
+    return textwrap.dedent(text).strip("\n") if text.startswith("\n") else text
+
+
 def check_text(original: str, expected: str) -> None:
-    if original.startswith("\n"):
-        original, expected = (textwrap.dedent(text).strip("\n") for text in (original, expected))
+    original, expected = as_written(original), as_written(expected)
     program = instrument(original)
     assert program.code == expected
     compile(program.code, "<program>", "exec")

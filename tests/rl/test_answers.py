@@ -1,5 +1,7 @@
 """Answers are parsed, never run, and compared with their exact types."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,9 @@ def test_a_value_is_the_same_as_itself(value):
         (True, 1),
         (1, 1.0),
         (0.0, -0.0),
+        (0j, complex(0, -0.0)),
+        (complex(-0.0, 1), complex(0.0, 1)),
+        ({0.0}, {-0.0}),
         ([1], (1,)),
         ([True], [1]),
         ({1: 2}, {1: 2.0}),
@@ -45,6 +50,15 @@ def test_nan_is_nan_and_order_of_keys_does_not_matter():
     assert same(float("nan"), float("nan"))
     assert same({1: 2, 3: 4}, {3: 4, 1: 2})
     assert same({1, 2}, {2, 1})
+    assert same({float("nan"), 1}, {1, float("nan")})
+
+
+def test_large_sets_and_dicts_are_compared_quickly():
+    began = time.process_time()
+    assert same(set(range(20_000)), set(range(20_000)))
+    assert same({(key,): key for key in range(20_000)}, {(key,): key for key in reversed(range(20_000))})
+    assert not same({key + 1: key for key in range(20_000)}, {key: key for key in range(20_000)})
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

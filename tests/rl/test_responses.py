@@ -1,5 +1,8 @@
 """Reading responses, and finding the tokens of each step."""
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +41,24 @@ def test_no_single_answer(text):
 @given(st.text())
 def test_any_text_is_read(text):
     parse(text)
+
+
+TANGLED = "<print><print>a</print></answer><answer><input>1</answer>"
+
+
+@pytest.mark.parametrize("text", ["<print>" * 40_000, "<print>" * 40_000 + "</answer>" * 40_000, TANGLED * 10_000])
+def test_tags_that_nothing_closes_take_no_more_time_than_others(text):
+    began = time.process_time()
+    assert len(parse(text).steps) == text.count("</print>")
+    assert time.process_time() - began < 5
+
+
+@given(st.lists(st.sampled_from([*TAGS, "a", " "])).map("".join))
+def test_a_block_ends_at_the_first_closing_tag_of_its_kind(text):
+    blocks = re.findall(r"<(reasoning|print|input|answer)>(.*?)</\1>", text)
+    assert [step.state for step in parse(text).steps] == [body.strip() for kind, body in blocks if kind == "print"]
+    answers = [body.strip() for kind, body in blocks if kind == "answer"]
+    assert parse(text).answer == (answers[0] if len(answers) == 1 else None)
 
 
 plain = st.text(st.characters(exclude_characters="<>", exclude_categories=["Cs"])).map(str.strip)

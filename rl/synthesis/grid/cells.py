@@ -6,7 +6,9 @@ The paper names the axes; the lists and the configurations are those of its open
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
+from random import Random
 
 from rl.synthesis.grid.forms import TABLES
 
@@ -65,6 +67,12 @@ _CELLS = tuple(_enumerated())
 def cells() -> tuple[Cell, ...]:
     """All cells in a fixed order: by configuration, type, and the method's place in its type's table."""
     return _CELLS
+
+
+@cache
+def mixed_cells() -> tuple[Cell, ...]:
+    """The cells in an order that mixes types and configurations, so that any stretch of it holds some of each."""
+    return tuple(Random(0).sample(_CELLS, len(_CELLS)))
 
 
 def quota(n: int) -> list[tuple[Cell, int]]:

@@ -57,6 +57,8 @@ class Tested:
 class LoopBegan:
     """A loop was entered."""
 
+    keyword: str
+    """`for` or `while`."""
     source: str
     """What it runs over, or its condition."""
     values: str | None

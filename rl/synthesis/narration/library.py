@@ -238,7 +238,7 @@ def check_text(value: Any) -> None:
         NoRule: it is one.
     """
     kinds = (str, bytes, int, float, bool, complex, type(None), list, tuple, dict, set, frozenset, range)
-    if type(value) not in (*kinds, *_COLLECTION_TYPES) and not isinstance(value, Exception):
+    if type(value) not in (*kinds, *_COLLECTION_TYPES):
         raise NoRule("the text of an object")
     if not is_ordered(value):
         raise NoRule("the order of a set")

@@ -66,6 +66,18 @@ def walk(code: str, call: str, visits: Sequence[Visit], output: str) -> Walk:
         return Walk(stopped=f"the walk ends with {type(raised.error).__name__}, execution does not")
 
 
+def argument_values(code: str, call: str) -> list[Any]:
+    """The arguments of a call of a program, without the call itself.
+
+    Raises:
+        NoRule, Raised: one of them cannot be valued.
+    """
+    machine, node = _Machine(code, ()), ast.parse(call.strip(), mode="eval").body
+    assert isinstance(node, ast.Call)
+    frame = machine.module()
+    return [machine.evaluate(value, frame) for value in (*node.args, *(keyword.value for keyword in node.keywords))]
+
+
 class _Return(Exception):
     def __init__(self, value: Any) -> None:
         super().__init__()
@@ -123,11 +135,15 @@ class _Machine(Expressions):
             Diverged: execution went elsewhere.
             NoRule, Raised: as `evaluate`.
         """
-        module = Frame()
-        self._block(self._tree.body, module)
-        value = self.evaluate(ast.parse(call, mode="eval").body, module)
+        value = self.evaluate(ast.parse(call, mode="eval").body, self.module())
         if len(self.told) != len(self._visits) or not is_value(value, output):
             raise Diverged("the walk ends elsewhere than execution")
+
+    def module(self) -> Frame:
+        """The frame of the program's module after its statements have run."""
+        frame = Frame()
+        self._block(self._tree.body, frame)
+        return frame
 
     def _tell(self, event: Event | None) -> None:
         if event is not None and not self.quiet:
@@ -148,7 +164,10 @@ class _Machine(Expressions):
             raise Diverged(f"line {statement.lineno} is one anchor more than execution reached")
         visit = self._visits[len(self.told)]
         shown_name = next(part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and part.id != "print")
-        if visit.line != statement.lineno or not is_value(frame.load(shown_name), visit.value):
+        value = frame.load(shown_name)
+        if isinstance(value, Exception):  # it is of the right type, but Python words its text
+            raise NoRule("the text of an exception")
+        if visit.line != statement.lineno or not is_value(value, visit.value):
             raise Diverged(f"line {statement.lineno}: {visit.name} is {visit.value} on line {visit.line} in execution")
         self.told.append(self._events)
         self._events = []
@@ -211,7 +230,7 @@ class _Machine(Expressions):
     def _for(self, statement: ast.For, frame: Frame) -> None:
         source, _ = self._writer.expression(statement.iter, frame)
         box = self.evaluate(statement.iter, frame)
-        self._tell(LoopBegan(source, shown(box) if not isinstance(statement.iter, ast.Constant) else None))
+        self._tell(LoopBegan("for", source, shown(box)))
         rounds = 0
         try:
             for item in self.iterated(box):
@@ -227,7 +246,7 @@ class _Machine(Expressions):
         self._block(statement.orelse, frame)
 
     def _while(self, statement: ast.While, frame: Frame) -> None:
-        self._tell(LoopBegan(self._writer.source(statement.test), None))
+        self._tell(LoopBegan("while", self._writer.source(statement.test), None))
         rounds = 0
         try:
             while self._test("while", statement.test, frame):
@@ -291,7 +310,11 @@ class _Machine(Expressions):
 
     def _raise(self, statement: ast.Raise, frame: Frame) -> None:
         match statement.exc:
-            case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)) if name in library.EXCEPTIONS:
+            case ast.Name(id=name) if name in library.EXCEPTIONS:
+                raise Raised(library.EXCEPTIONS[name]())
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in library.EXCEPTIONS:
+                for arg in args:
+                    self.evaluate(arg, frame)
                 raise Raised(library.EXCEPTIONS[name]())
         raise NoRule("raise")
 

@@ -3,13 +3,15 @@
 import random
 from collections.abc import Sequence
 
+from rl.answers import UnreadableAnswer, literal
 from rl.problems import Problem, Task
 from rl.responses import render
 from rl.synthesis.narration import wording
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
-from rl.synthesis.narration.machine import walk
+from rl.synthesis.narration.library import NoRule, Raised
+from rl.synthesis.narration.machine import argument_values, walk
 from rl.synthesis.narration.places import Place, places
-from rl.synthesis.narration.values import abbreviated
+from rl.synthesis.narration.values import Unshowable, abbreviated, text_of
 from rl.synthesis.narration.visits import Visit
 
 
@@ -25,7 +27,8 @@ def narrate(problem: Problem, visits: Sequence[Visit], rng: random.Random) -> st
         rng: chooses among phrasings.
 
     Raises:
-        ValueError: visits and states are not of the same run, or a text holds a tag of the response format.
+        ValueError: visits and states are not of the same run, a text holds a tag of the response format, or for the
+            input task an argument of the call is no plain value.
     """
     _check(problem.states, visits)
     walked = walk(problem.instrumented, problem.call, visits, problem.output)
@@ -36,8 +39,18 @@ def narrate(problem: Problem, visits: Sequence[Visit], rng: random.Random) -> st
         steps.append((_reasoning(visit, events, by_line[visit.line], rng), state))
     if problem.task is Task.OUTPUT:
         return render(steps, (_end(problem.output, rng), problem.output))
+    _check_input(problem)
     proposed = _arguments(problem.call)
     return render(steps, (_confirmed(problem.output, rng), proposed), (_proposal(problem, proposed, rng), proposed))
+
+
+def _check_input(problem: Problem) -> None:
+    """Raises ValueError if the call cannot be an answer: answers are judged by plain values, and functions are none."""
+    try:
+        for value in argument_values(problem.code, problem.call):
+            literal(text_of(value))
+    except (NoRule, Raised, Unshowable, UnreadableAnswer):
+        raise ValueError(f"the input has an argument that is no plain value: {problem.call:.80}") from None
 
 
 def _check(states: Sequence[str], visits: Sequence[Visit]) -> None:

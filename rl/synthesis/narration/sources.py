@@ -1,6 +1,7 @@
 """The texts of statements and expressions at the moment they run: as written, with values for names, and what they did."""
 
 import ast
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,12 +124,34 @@ def _substituted(node: ast.expr, frame: Frame) -> str | None:
     """The expression with short values for names; None where that says nothing new or cannot be written."""
     if isinstance(node, ast.Constant) or any(isinstance(part, ast.NamedExpr | ast.Lambda) for part in ast.walk(node)):
         return None
+    if _changes_under_way(node, frame):
+        return None
     plain = ast.unparse(node)
     try:
         text = ast.unparse(_Substitution(node, frame).visit(ast.parse(plain, mode="eval").body))
     except ValueError:  # quotes inside an f-string that Python 3.11 cannot nest
         return None
     return text if text != plain and len(text) <= _LONGEST else None
+
+
+def _changes_under_way(node: ast.expr, frame: Frame) -> bool:
+    """Whether a value put in at the start may no longer be the name's when its turn comes: `a.pop() + len(a)`.
+
+    That takes a method that changes its object, or a function of the program; and then more than one name that holds
+    something changeable, one that is evaluated more than once, or one that the function may bind anew.
+    """
+    parts = list(ast.walk(node))
+    held = {part: frame.get(part.id) for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    functions = [value for value in held.values() if isinstance(value, Function)]
+    if not functions and not affected_by([node]):
+        return False
+    changeable = [value for value in held.values() if isinstance(value, list | dict | set | deque)]
+    repeated = any(isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) for part in parts)
+    outer = [name for name, value in held.items() if name.id not in frame.bound and not isinstance(value, Function)]
+    bound_anew = any(function.frame is frame for function in functions) or any(
+        frame.get(name.id) is not UNKNOWN for name in outer
+    )
+    return len(changeable) > 1 or (repeated and bool(changeable)) or (bool(functions) and bound_anew)
 
 
 class _Substitution(ast.NodeTransformer):

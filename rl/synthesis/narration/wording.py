@@ -129,6 +129,8 @@ def _round_name(number: RoundBegan) -> str:
 
 
 def _loop_head(loop: LoopBegan, rng: random.Random) -> str:
+    if loop.keyword == "while":
+        return rng.choice(("the loop runs while {}", "now loop while {}")).format(loop.source)
     if loop.values is None or loop.values == loop.source:
         return rng.choice(("the loop over {}", "now loop over {}")).format(loop.source)
     return rng.choice(("the loop runs over {}, which is {}", "loop over {} = {}")).format(loop.source, loop.values)

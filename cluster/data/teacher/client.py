@@ -1,0 +1,285 @@
+"""The client: many questions at a time to one endpoint, each retried, none of them fatal to the rest."""
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TypeVar
+
+import openai
+from pydantic import BaseModel
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from cluster.config import BadInput, DataSettings, TeacherSettings
+from cluster.data.teacher.answers import Answer, Answers, Question
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Ask = Callable[[Question], Awaitable[str]]
+
+_FIRST_WAIT_S = 0.5
+"""The wait before the second try is drawn from up to so many seconds; each one after from up to twice as many."""
+
+_WRONG_SETTINGS = {401: "refuses the key of data.teacher.key_variable", 404: "knows no such model or path"}
+"""Status codes that say the configuration is wrong, and would say so for every question."""
+
+_PASSING = frozenset({408, 409, 425, 429})
+"""Status codes below 500 after which the same question may be answered."""
+
+_REFUSAL = "teacher: refuses"
+
+
+class NoAnswer(Exception):
+    """A question that stays without a usable answer; the reason is the same for all of its kind."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+    @property
+    def fault(self) -> str:
+        """As `Candidate.fault` has it."""
+        return f"{self.reason} | {self.detail}" if self.detail else self.reason
+
+
+class TeacherDown(Exception):
+    """The endpoint answers nobody: what is not asked yet waits for a build that is started again."""
+
+
+class _Passing(Exception):
+    """A fault that may be gone at the next try."""
+
+    def __init__(self, reason: str, detail: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.wait_s = reason, detail, wait_s
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Completion(BaseModel):
+    """The part of a chat completion that is read; a server may send anything."""
+
+    choices: list[_Choice]
+
+
+def open_teacher(settings: DataSettings, folder: Path) -> "Teacher | None":
+    """The teacher of the splits that need one, its answers kept in this folder.
+
+    Raises:
+        BadInput: the environment variable with its key is not set.
+    """
+    if settings.teacher is None:
+        return None
+    variable = settings.teacher.key_variable
+    if variable is not None and not os.environ.get(variable):
+        raise BadInput(f"data.teacher.key_variable: the environment variable {variable} is not set; put the key there")
+    return Teacher(settings.teacher, folder / "teacher.jsonl")
+
+
+@dataclass(slots=True)
+class _Health:
+    """What is known of the endpoint, from one wave of questions to the next."""
+
+    closed_until: float = 0.0
+    """When it wants to be asked again, in seconds of the monotonic clock."""
+    failed: int = 0
+    """Questions in a row that stayed without an answer after every try."""
+
+
+class Teacher:
+    """A teacher and all it has answered so far. The key is read when it is needed, and is in no attribute or file."""
+
+    def __init__(self, settings: TeacherSettings, answers: Path) -> None:
+        self.settings = settings
+        self._answers = Answers(answers)
+        self._health = _Health()
+
+    def each(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
+        """Do some work that asks the teacher for every item, many at a time; the results in the items' order.
+
+        The work is handed a way to ask, which raises `NoAnswer`.
+
+        Raises:
+            TeacherDown: the endpoint is not there or refuses everybody. What was answered until then is kept.
+        """
+        return asyncio.run(self._each(work, items))
+
+    async def _each(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
+        variable = self.settings.key_variable
+        key = os.environ[variable] if variable is not None else "none"
+        with self._answers as answers:
+            async with openai.AsyncOpenAI(
+                base_url=self.settings.base_url, api_key=key, max_retries=0, timeout=self.settings.deadline_s
+            ) as client:
+                session = _Session(self.settings, client, answers, self._health, key)
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        tasks = [group.create_task(_done(work, session.ask, item)) for item in items]
+                except ExceptionGroup as faults:
+                    raise faults.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+async def _done(work: Callable[[Ask, Item], Awaitable[Result]], ask: Ask, item: Item) -> Result:
+    return await work(ask, item)
+
+
+class _Session:
+    """One event loop's dealings with the endpoint."""
+
+    def __init__(
+        self, settings: TeacherSettings, client: openai.AsyncOpenAI, answers: Answers, health: _Health, key: str
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._answers = answers
+        self._key = key
+        self._slots = asyncio.Semaphore(settings.in_flight)
+        self._health = health
+
+    async def ask(self, question: Question) -> str:
+        """The teacher's whole answer, from disk or from the endpoint.
+
+        Raises:
+            NoAnswer: there is none, after every try.
+            TeacherDown: there will be none for any question.
+        """
+        key = question.key(self._settings.model)
+        answer = self._answers.get(key)
+        if answer is None:
+            async with self._slots:
+                answer = await self._fetched(question)
+            self._answers.put(key, answer)
+        if answer.finish == "refused":
+            raise NoAnswer(_REFUSAL, answer.text[:200])
+        if answer.finish == "length":
+            raise NoAnswer("teacher: answer cut off")
+        return answer.text
+
+    async def _fetched(self, question: Question) -> Answer:
+        """Ask until there is an answer or the tries are over. A refusal is an answer once it was repeated at every try."""
+        settings = self._settings
+        spread = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=settings.longest_wait_s)
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(settings.tries),
+            wait=lambda state: _wait(state, spread, settings.longest_wait_s),
+            retry=retry_if_exception_type(_Passing),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    answer = await self._tried(question)
+        except _Passing as fault:
+            if fault.reason != _REFUSAL:
+                raise self._given_up(fault.reason, fault.detail) from None
+            answer = Answer(fault.detail, "refused")
+        except NoAnswer as fault:
+            raise self._given_up(fault.reason, fault.detail) from None
+        self._health.failed = 0
+        return answer
+
+    def _given_up(self, reason: str, detail: str) -> Exception:
+        """What becomes of a question without an answer, and of all others if too many in a row went that way."""
+        self._health.failed += 1
+        if self._health.failed < self._settings.down_after:
+            return NoAnswer(reason, detail)
+        told = reason.removeprefix("teacher: ") + (f" ({detail})" if detail else "")
+        return TeacherDown(
+            f"data.teacher: {self._settings.base_url} gave no answer to {self._health.failed} questions in a row, "
+            f"the last time because of {told}"
+        )
+
+    async def _tried(self, question: Question) -> Answer:
+        """Ask once.
+
+        Raises:
+            _Passing: it may go well another time.
+            NoAnswer: this question will never be answered.
+            TeacherDown: no question will.
+        """
+        await asyncio.sleep(max(self._health.closed_until - time.monotonic(), 0.0))
+        try:
+            async with asyncio.timeout(self._settings.deadline_s):
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    model=self._settings.model,
+                    messages=[{"role": role, "content": content} for role, content in question.messages],  # type: ignore[misc]
+                    temperature=question.temperature,
+                    top_p=question.top_p,
+                    max_tokens=question.max_tokens,
+                    seed=question.seed,
+                )
+        except (TimeoutError, openai.APITimeoutError):
+            raise _Passing("teacher: deadline", f"{self._settings.deadline_s:g} s") from None
+        except openai.APIStatusError as error:
+            raise self._status(error) from None
+        except openai.APIConnectionError as error:
+            raise _Passing("teacher: no connection", str(error.__cause__ or error)) from None
+        return _read(raw.text)
+
+    def _status(self, error: openai.APIStatusError) -> Exception:
+        """What a status code means for the question."""
+        code = error.status_code
+        if code in _WRONG_SETTINGS:
+            return TeacherDown(f"data.teacher: {self._settings.base_url} {_WRONG_SETTINGS[code]} (status {code})")
+        detail = " ".join(error.response.text.split())[:200].replace(self._key, "***")
+        if code < 500 and code not in _PASSING:
+            return NoAnswer(f"teacher: status {code}", detail)
+        wait_s = _retry_after(error.response.headers.get("retry-after"))
+        if wait_s is not None:
+            wait_s = min(wait_s, self._settings.longest_wait_s)
+            self._health.closed_until = max(self._health.closed_until, time.monotonic() + wait_s)
+        return _Passing("teacher: rate limit" if code == 429 else f"teacher: status {code}", detail, wait_s)
+
+
+def _wait(state: RetryCallState, spread: wait_random_exponential, longest_s: float) -> float:
+    """Seconds until the next try: a growing random wait, never less than the endpoint asked for."""
+    fault = state.outcome.exception() if state.outcome is not None else None
+    asked = fault.wait_s if isinstance(fault, _Passing) else None
+    return max(asked or 0.0, min(spread(state), longest_s))
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110 10.2.3); None if it says neither."""
+    if header is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", header.strip()):
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max((when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _read(body: str) -> Answer:
+    """The answer in a response's body.
+
+    Raises:
+        _Passing: there is none, or a refusal.
+    """
+    try:
+        choice = _Completion.model_validate(json.loads(body)).choices[0]
+    except (ValueError, IndexError, RecursionError):
+        raise _Passing("teacher: not a chat completion", f"{body[:100]!r}") from None
+    if choice.message.refusal or choice.finish_reason == "content_filter":
+        raise _Passing(_REFUSAL, choice.message.refusal or "content filter")
+    if choice.finish_reason not in ("stop", "length"):
+        raise _Passing("teacher: half an answer", f"finish_reason {choice.finish_reason!r:.60}")
+    if not choice.message.content and choice.finish_reason == "stop":
+        raise _Passing("teacher: an empty answer", "")
+    return Answer(choice.message.content or "", choice.finish_reason)

@@ -1,0 +1,124 @@
+"""Programs that the teacher writes for the cells of the grid: rules checked on the source, inputs mutated by rule."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from cluster.config import TaughtSettings
+from cluster.data.teacher.answers import Question
+from cluster.data.teacher.client import Ask, NoAnswer, Teacher
+from cluster.data.teacher.prompts import program_messages
+from rl.answers import UnreadableAnswer, literal_call
+from rl.seeds import derived_seed
+from rl.synthesis.candidates import Candidate
+from rl.synthesis.grid import Cell, mixed_cells, mutate
+from rl.synthesis.grid.measures import control_depth, other_calls, uses
+from rl.synthesis.grid.values import literal
+from rl.synthesis.structure import broken_rules
+
+_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Programs of the teacher over the grid, cell after cell, each with a few calls. Asked in the process that asks."""
+
+    split: str
+    seed: int
+    wanted: TaughtSettings
+    teacher: Teacher
+    size: None = None
+
+    @property
+    def calls(self) -> int:
+        """Calls of each program."""
+        return 1 + self.wanted.mutations
+
+    def candidates(self, begin: int, end: int) -> list[Candidate]:
+        """Those from number `begin` up to `end`; all calls of a program follow one another.
+
+        A program that the teacher did not give, or that breaks a rule, is a candidate with a fault.
+
+        Raises:
+            TeacherDown: the endpoint answers nobody.
+        """
+        numbers = range(begin // self.calls, (end - 1) // self.calls + 1)
+        found = [call for program in self.teacher.each(self._program, numbers) for call in program]
+        return found[begin - numbers.start * self.calls :][: end - begin]
+
+    async def _program(self, ask: Ask, number: int) -> list[Candidate]:
+        cell = mixed_cells()[number % len(mixed_cells())]
+        rng = Random(derived_seed(self.seed, f"{self.split}/{number}"))
+        messages = program_messages(cell, rng)
+        question = Question(
+            messages, self.wanted.temperature, self.wanted.top_p, self.teacher.settings.max_tokens, rng.getrandbits(31)
+        )
+        named = partial(Candidate, output=None, source="teacher", cell=str(cell))
+        names = [f"{self.split}-{number}" + (f".{call}" if call else "") for call in range(self.calls)]
+        text = ""
+        try:
+            text = await ask(question)
+            code, entry, arguments = read_program(text, cell)
+        except NoAnswer as reason:
+            return [named(id=name, code=text, call="", fault=reason.fault) for name in names]
+        found = []
+        for name in names:
+            found.append(named(id=name, code=code, call=f"{entry}({', '.join(map(literal, arguments))})"))
+            arguments = mutate(arguments, rng)
+        return found
+
+
+def read_program(answer: str, cell: Cell) -> tuple[str, str, tuple[object, ...]]:
+    """The program in an answer, without its last line; its entry function; the values that this is called with.
+
+    Raises:
+        NoAnswer: there is not one code block, a structural rule is broken, or the program is not of the cell.
+    """
+    blocks = _BLOCK.findall(answer.rpartition("</think>")[2])
+    if len(blocks) != 1:
+        raise NoAnswer("teacher: not one code block", f"{len(blocks)} blocks")
+    source = blocks[0].strip("\n") + "\n"
+    broken = broken_rules(source)
+    if broken:
+        raise NoAnswer("teacher: rule broken", broken[0])
+    last = ast.parse(source).body[-1]
+    match last:
+        case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[ast.Call() as call])) if not last.col_offset:
+            pass
+        case _:
+            raise NoAnswer("teacher: rule broken", "the last line must print the entry call")
+    code = "".join(source.splitlines(keepends=True)[: last.lineno - 1]).rstrip("\n") + "\n"
+    for objection in _strange_to(cell, ast.parse(code)):
+        raise NoAnswer("teacher: not of its cell", objection)
+    entry = call.func.id  # type: ignore[attr-defined]
+    try:
+        literal_call(ast.unparse(call), entry)
+    except UnreadableAnswer as reason:
+        raise NoAnswer("teacher: rule broken", f"arguments must be literals: {reason}") from None
+    if call.keywords:
+        raise NoAnswer("teacher: rule broken", "arguments are given by name")
+    arguments = tuple(ast.literal_eval(argument) for argument in call.args)
+    try:
+        ", ".join(map(literal, arguments))
+    except TypeError:
+        raise NoAnswer("teacher: rule broken", "a set among the arguments holds items that cannot be ordered") from None
+    return code, entry, arguments
+
+
+def _strange_to(cell: Cell, tree: ast.Module) -> Iterator[str]:
+    """What of a program, without its entry call, does not fit its cell."""
+    wanted, functions = cell.configuration, [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if len(functions) != 1 + wanted.chain:
+        yield f"{len(functions)} functions, {1 + wanted.chain} are asked for"
+    if wanted.chain and functions[0].name not in {node.id for node in ast.walk(functions[-1]) if isinstance(node, ast.Name)}:
+        yield f"the entry never calls {functions[0].name}"
+    if control_depth(tree) != wanted.depth:
+        yield f"control flow {control_depth(tree)} deep, {wanted.depth} is asked for"
+    if uses(tree, cell) < 2:
+        yield f"{cell.method} is used {uses(tree, cell)} times, 2 are asked for"
+    others = other_calls(tree, cell)
+    if bool(others) != wanted.others:
+        yield f"it also calls {', '.join(sorted(others))}" if others else "it calls no other method"

@@ -1,0 +1,91 @@
+"""Judged answers as figures: strict and official side by side, over all problems and over kinds of problems."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rl.benchmarks import cruxeval, passes
+
+RULES = ("strict", "official")
+_KS = (1, 5, 10, 100)
+_EDGES = {"anchors": (0, 2, 5, 10), "lines": (5, 10, 20, 40)}
+"""Highest count of each group; what is above the last is a group too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts on the answers to one problem."""
+
+    id: str
+    strict: tuple[bool | None, ...]
+    """None where the machinery failed: it counts for nothing."""
+    official: tuple[bool | None, ...]
+    """None where the official rules skip the answer."""
+    traits: dict[str, str] = field(default_factory=dict)
+    """What the problem is like; see `group`."""
+
+
+def group(trait: str, count: int) -> str:
+    """The group that a number of anchors or lines falls into: `3-5`, `over 10`.
+
+    Raises:
+        KeyError: no such trait.
+    """
+    low = 0
+    for high in _EDGES[trait]:
+        if count <= high:
+            return str(high) if low == high else f"{low}-{high}"
+        low = high + 1
+    return f"over {low - 1}"
+
+
+def figures(judged: Sequence[Judged]) -> dict[str, Any]:
+    """pass@k by both rules with 95 % intervals, and pass@1 by every trait.
+
+    pass@k is given for each k in 1, 5, 10, 100 that no problem has too few answers for. A problem of which the machinery
+    could judge nothing counts in neither rule and is told as `masked`.
+
+    Raises:
+        ValueError: nothing is left to count.
+    """
+    kept = [problem for problem in judged if any(verdict is not None for verdict in problem.strict)]
+    fewest = min((sum(verdict is not None for verdict in problem.strict) for problem in kept), default=0)
+    traits = sorted({trait for problem in kept for trait in problem.traits})
+    return {
+        "problems": len(kept),
+        "masked": len(judged) - len(kept),
+        "responses": sum(len(problem.strict) for problem in kept),
+        **{rule: {f"pass@{k}": _estimated(kept, rule, k) for k in _KS if k <= max(1, fewest)} for rule in RULES},
+        "by": {trait: _by(kept, trait) for trait in traits},
+    }
+
+
+def _by(kept: Sequence[Judged], trait: str) -> dict[str, Any]:
+    sizes = Counter(problem.traits[trait] for problem in kept if trait in problem.traits)
+    return {
+        name: {
+            "problems": sizes[name],
+            **{rule: _estimated([p for p in kept if p.traits.get(trait) == name], rule, 1) for rule in RULES},
+        }
+        for name in sorted(sizes, key=_place)
+    }
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Groups of counts in their order, then names."""
+    first = name.removeprefix("over ").partition("-")[0]
+    return (int(first) + name.startswith("over ") if first.isdecimal() else 0, name)
+
+
+def _estimated(problems: Sequence[Judged], rule: str, k: int) -> dict[str, Any]:
+    found = passes.mean_with_interval([_pass_at_k(problem, rule, k) for problem in problems])
+    return asdict(found)
+
+
+def _pass_at_k(problem: Judged, rule: str, k: int) -> float:
+    if rule == "official":
+        counted = cruxeval.counted(problem.official)
+        return cruxeval.pass_at_k(len(counted), sum(counted), k)
+    counted = [verdict for verdict in problem.strict if verdict is not None]
+    return passes.pass_at_k(len(counted), sum(counted), k)
