@@ -120,8 +120,7 @@ def build(
             down.append(f"{error}; {split.name} has {len(split.problems)} of {wanted.problems} problems")
             continue
         _require_enough(split, wanted)
-        asked = [replace(problem, decoupled=settings.data.decoupled) for problem in split.problems]
-        write_split(run.split(split.name), asked)
+        write_split(run.split(split.name), split.problems)
     if down:
         raise BadInput(f"{'; '.join(down)}; everything is kept, the same command goes on from there")
     write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
@@ -288,7 +287,8 @@ def _made(
     )
     for row in made.iter_rows():
         for candidate, problem, aside in json.loads(row["made"]):
-            outcome = from_row(problem) if problem else _rejection(*aside)
+            # Set here already, so that difficulty is measured by the prompts that are trained on.
+            outcome = replace(from_row(problem), decoupled=settings.data.decoupled) if problem else _rejection(*aside)
             yield Candidate(**candidate), outcome
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from teacher_server import Script, completion, grid_teacher, says, serving, status
 
 from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherSettings
-from cluster.data.factory import _taught
+from cluster.data.factory import _cut, _taught
 from cluster.data.making import make_problem
 from cluster.data.sources import open_sources
 from cluster.data.splits import as_row, from_row
@@ -221,6 +221,18 @@ def test_a_wave_with_chains_loses_nothing_and_asks_nothing_twice(tmp_path, sandb
         assert row["rejected"]["kind"] == "teacher: no right chain"
         assert row["rejected"]["code"] == PROGRAM
         assert from_row(row["screened"]) in problems
+
+
+def test_the_teacher_is_asked_for_no_more_chains_than_are_missing(tmp_path, sandbox):
+    problems = [problem_of(sandbox, name=name) for name in "abc"]
+    rows = [{"problem": as_row(problem)} for problem in problems]
+    with serving(Script(lambda _: completion(chain_for(problems[0])), [says("no")])) as script:
+        told = _cut(_taught(rows, teacher_of(script, tmp_path, chain_samples=1), 1), 1)
+        assert len(script.requests) == 2
+    assert from_row(told[1]["problem"]).id == "b"
+    assert objections(problems[1], told[1]["problem"]["chain"]) == []
+    assert [told[place]["rejected"]["kind"] for place in (0, 2)] == ["teacher: no right chain", "the split was full"]
+    assert [from_row(told[place]["screened"]) for place in (0, 2)] == [problems[0], problems[2]]
 
 
 def test_a_dead_endpoint_stops_a_wave_and_leaves_it_undone(tmp_path, sandbox):
