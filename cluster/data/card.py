@@ -35,7 +35,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
     sections = [
         _header(),
         f"# {settings.name}: problems of execution prediction\n\n"
-        f"Seed {settings.seed}, held-out seed {settings.data.heldout_seed}. The same configuration gives the same bytes; "
+        f"Seed {settings.seed}, held-out seed {settings.data.heldout_seed}. {_origin(settings)}; "
         "`codereason data CONFIG` makes them. Every state and every output comes from executing the program, once as it is "
         "and once with its anchors; the two runs agree.",
         "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
@@ -47,6 +47,17 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
     if any("cell" in problem.tags for problems in splits.values() for problem in problems):
         sections.append("## Cells of the grid\n\n" + _cells(splits))
     write_whole(run.path / "data" / "README.md", "\n\n".join(sections) + "\n")
+
+
+def _origin(settings: RunSettings) -> str:
+    """What it takes to get the same again."""
+    asking = [name for name in SPLITS if getattr(settings.data, name).asks_teacher]
+    if settings.data.teacher is None or not asking:
+        return "The same configuration gives the same bytes"
+    return (
+        f"{settings.data.teacher.model} was asked for {', '.join(asking)}: the same configuration and the same "
+        "`teacher.jsonl` give the same bytes"
+    )
 
 
 def _header() -> str:

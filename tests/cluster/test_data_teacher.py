@@ -99,4 +99,6 @@ def test_programs_of_the_teacher_fill_a_split(tmp_path):
         assert broken_rules(problem.code) == []
         assert instrument(problem.code, problem.call).code == problem.instrumented
         assert problem.tags["cell"] in {str(cell) for cell in cells()}
-    assert "| teacher | 12 | as its terms say |" in (tmp_path / "data" / "README.md").read_text()
+    card = (tmp_path / "data" / "README.md").read_text()
+    assert "m was asked for rl: the same configuration and the same `teacher.jsonl` give the same bytes" in card
+    assert "| teacher | 12 | as its terms say |" in card
