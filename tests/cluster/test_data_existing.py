@@ -30,7 +30,7 @@ def cluster():
 
 
 def settings(filters=None, **splits):
-    data = {name: SMALL for name in ("sft", "validation", "rl", "heldout")}
+    data = dict.fromkeys(("sft", "validation", "rl", "heldout"), SMALL)
     return RunSettings.model_validate({"name": "run", "data": {**data, "filters": filters or {}, **splits}})
 
 
