@@ -46,6 +46,7 @@ def test_problems_are_asked_of_a_model_that_is_served_for_it(tiny_model, tmp_pat
         "long",
         "difficulty not measured: the prompt leaves no room for a response",
     )
+    assert "| 0/3 | 3 |\n| 1/3 | 0 |" in (run.path / "data" / "README.md").read_text()
     assert not ray.is_initialized()
 
 
