@@ -178,8 +178,8 @@ def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path, m
             told.append({"problem": as_row(problem)})
             missing -= 1
             continue
-        candidate = Candidate(problem.id, problem.code, problem.call, problem.output, problem.source)
-        aside = {**_aside(candidate, reason), "cell": problem.tags.get("cell", ""), "tags": problem.tags}
+        candidate = Candidate(problem.id, problem.code, problem.call, None, problem.source, problem.tags.get("cell", ""))
+        aside = {**_aside(candidate, reason), "tags": problem.tags}
         told.append({"rejected": aside, "screened": as_row(problem)})
     return told
 
