@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from cluster.config import RunSettings
+from cluster.config import DifficultySettings, RunSettings
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem
@@ -46,6 +46,8 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
     ]
     if any("cell" in problem.tags for problems in splits.values() for problem in problems):
         sections.append("## Cells of the grid\n\n" + _cells(splits))
+    if settings.data.filters.difficulty is not None:
+        sections.append("## Difficulty\n\n" + _difficulty(splits, settings.data.filters.difficulty))
     write_whole(run.path / "data" / "README.md", "\n\n".join(sections) + "\n")
 
 
@@ -139,3 +141,16 @@ def _cells(splits: dict[str, list[Problem]]) -> str:
         f"the median {median(shares):g}."
     )
     return _table(["type", *(f"configuration {level}" for level in levels)], rows) + f"\n\n{told}"
+
+
+def _difficulty(splits: dict[str, list[Problem]], wanted: DifficultySettings) -> str:
+    """Problems by how often the measuring model was right."""
+    counts = {
+        name: Counter(problem.tags["passes"] for problem in splits[name] if "passes" in problem.tags)
+        for name in wanted.splits
+    }
+    names = [f"{right}/{wanted.samples}" for right in range(wanted.at_least, wanted.at_most + 1)]
+    rows = [[name, *(found[name] for found in counts.values())] for name in names]
+    return f"Right responses of {wanted.model.name} at temperature {wanted.temperature:g}.\n\n" + _table(
+        ["right", *wanted.splits], rows
+    )

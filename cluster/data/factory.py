@@ -187,7 +187,7 @@ def _aside(candidate: Candidate, reason: Rejected) -> dict[str, str]:
 def _set_aside(problem: Problem, reason: Rejected) -> dict[str, Any]:
     """The row of a problem that was screened: it stays known to the screen, so its row says as what."""
     cell = problem.tags.get("cell", "")
-    candidate = Candidate(problem.id, problem.code, problem.call, problem.output, problem.source, cell)
+    candidate = Candidate(problem.id, problem.code, problem.call, None, problem.source, cell)
     return {"rejected": {**_aside(candidate, reason), "tags": problem.tags}, "screened": as_row(problem)}
 
 

@@ -88,3 +88,4 @@ def test_sets_are_written_in_order():
     assert literal({10, 3, 1}) == "{1, 3, 10}"
     assert literal({"b", "a"}) == "{'a', 'b'}"
     assert literal(set()) == "set()"
+    assert literal([{"b", "a"}, ({2, 1},), (), {"k": {"d", "c"}}]) == "[{'a', 'b'}, ({1, 2},), (), {'k': {'c', 'd'}}]"
