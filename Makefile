@@ -30,7 +30,7 @@ test: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy rl reward rollout learner cluster
+	$(BIN)/mypy rl reward rollout learner cluster benchmarks
 
 setup: $(READY)
 

@@ -28,6 +28,7 @@ NO_RULE = {"the attribute endswith", "the attribute join", "a format that reads 
 
 
 REFUSED_INPUTS = {
+    "sample_258": "f(thigh_o_two[:], 3, 3, 2)",
     "sample_344": "f([6, 4, 2, 8, 15], (lambda x: x.reverse()))",
     "sample_364": "f([0, 3, 0, 1], lambda x: x < 2)",
     "sample_522": "f(range(100, 120))",

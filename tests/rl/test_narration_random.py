@@ -3,7 +3,7 @@
 import contextlib
 import random
 
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from test_anchors_random import compiles, programs
 
@@ -39,6 +39,17 @@ def silent(code):
     return "\n".join(lines).replace("print(", "str(").replace(", end='')", ")")
 
 
+MODULE_IN_A_VALUE = """\
+def f(n, a):
+    kept = {}
+    if a:
+        import math as m
+        kept.update(k=m)
+    b = n
+    return b
+"""
+
+
 # Without shrinking: for programs like these it takes minutes, and they are short as they are.
 @settings(
     max_examples=150,
@@ -47,6 +58,7 @@ def silent(code):
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(programs().map(silent).filter(compiles), st.integers(0, 3), st.integers(0, 3), st.sampled_from(Task))
+@example(MODULE_IN_A_VALUE, 1, 2, Task.OUTPUT)
 def test_the_walk_never_arrives_elsewhere(code, n, a, task):
     try:
         problem, visits = problem_of(code, f"f({n}, {a})", task)

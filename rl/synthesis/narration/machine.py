@@ -18,7 +18,7 @@ from rl.synthesis.narration.expressions import Expressions
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function, entered
 from rl.synthesis.narration.library import Module, NoRule, Raised
 from rl.synthesis.narration.sources import Writer
-from rl.synthesis.narration.values import is_value, shown
+from rl.synthesis.narration.values import is_stand_in, is_value, shown
 from rl.synthesis.narration.visits import Visit
 
 _DEEPEST = 24
@@ -167,6 +167,8 @@ class _Machine(Expressions):
         value = frame.load(shown_name)
         if isinstance(value, Exception):  # it is of the right type, but Python words its text
             raise NoRule("the text of an exception")
+        if is_stand_in(value):
+            raise NoRule("the text of a function or a module")
         if visit.line != statement.lineno or not is_value(value, visit.value):
             raise Diverged(f"line {statement.lineno}: {visit.name} is {visit.value} on line {visit.line} in execution")
         self.told.append(self._events)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from rl.answers import UnreadableAnswer, literal
+from rl.answers import UnreadableAnswer, literal, one_call
 from rl.problems import Problem, Task
 from rl.responses import render
 from rl.synthesis.narration import wording
@@ -47,6 +47,7 @@ def narrate(problem: Problem, visits: Sequence[Visit], rng: random.Random) -> st
 def _check_input(problem: Problem) -> None:
     """Raises ValueError if the call cannot be an answer: answers are judged by plain values, and functions are none."""
     try:
+        one_call(problem.call, problem.call.partition("(")[0].strip())
         for value in argument_values(problem.code, problem.call):
             literal(text_of(value))
     except (NoRule, Raised, Unshowable, UnreadableAnswer):

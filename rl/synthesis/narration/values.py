@@ -21,6 +21,10 @@ _BY_REPR = (range, Counter, OrderedDict, defaultdict, deque)
 class Unshowable(ValueError):
     """A value without a text of its own: a function, an iterator, an object that holds itself."""
 
+    def __init__(self, why: str, kind: type = object) -> None:
+        super().__init__(why)
+        self.kind = kind
+
 
 def text_of(value: object, depth: int = 0) -> str:
     """The value as source; elements of sets in a fixed order, whatever the interpreter's hash seed.
@@ -49,7 +53,7 @@ def text_of(value: object, depth: int = 0) -> str:
         return whole if kind is set and whole else f"{kind.__name__}({whole})"
     if kind in _BY_REPR and is_ordered(value):
         return repr(value)
-    raise Unshowable(kind.__name__)
+    raise Unshowable(kind.__name__, kind)
 
 
 def shown(value: object) -> str | None:
@@ -90,6 +94,15 @@ def is_ordered(value: object, depth: int = 0) -> bool:
     if isinstance(value, list | tuple | deque):
         return all(is_ordered(item, depth + 1) for item in value)
     return True
+
+
+def is_stand_in(value: object) -> bool:
+    """Whether there is something in it that the walk has in the place of Python's own: a function, a module."""
+    try:
+        text_of(value)
+    except Unshowable as reason:
+        return reason.kind.__module__.startswith(f"{__package__}.")
+    return False
 
 
 def is_value(value: object, recorded: str) -> bool:
