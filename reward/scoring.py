@@ -9,7 +9,8 @@ Rules, where the paper is silent (StepCodeReasoner 2.3 and 3.3 leave them open):
   evaluated alone, in the sandbox and without the program, and enter the call as the plain values they print as. Those
   that could find an input by search (loops, functions, the program itself) are not run: see `rl.answers.one_call`.
   An input that cannot be read, or whose arguments cannot be evaluated, leaves nothing to judge.
-- Its steps are judged against the trace of the input it proposes first, its final answer by what the program returns.
+- Its steps are judged against the trace of the input that it answers with, and its end by what the program returns for
+  it. The input proposed before the steps is reasoning: walking through another, easier one earns nothing.
 - A memory address in a state says nothing about the program: it is left out of the comparison.
 - The program comes from the problem, never from the response.
 """
@@ -83,22 +84,17 @@ def _score_input(problem: Problem, program: Instrumented, response: Response, tr
     entry = problem.call.partition("(")[0].strip()
     if response.answer is None:
         return _score(response, Verdict.UNPARSABLE, ())
-    committed = response.answer if response.proposed_input is None else response.proposed_input
     try:
-        committed_call = _plain_call(committed, entry, tracer)
-        answered_call = _plain_call(response.answer, entry, tracer)
+        call = _plain_call(response.answer, entry, tracer)
     except _NoInput as error:
         return _score(response, error.verdict, ())
-    committed_trace = tracer(replace(program, call=committed_call))
-    answered_trace = committed_trace if answered_call == committed_call else tracer(replace(program, call=answered_call))
-    if committed_trace.verdict.is_fault:
-        return _score(response, Verdict.SANDBOX_ERROR, ())
-    if answered_trace.verdict is not Verdict.OK:
-        return _score(response, answered_trace.verdict, committed_trace.states)
-    if answered_trace.output is None:
-        return _score(response, Verdict.NO_RESULT, committed_trace.states)
-    verdict = _judge_value(answered_trace.output, problem.output)
-    return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, committed_trace.states)
+    found = tracer(replace(program, call=call))
+    if found.verdict is not Verdict.OK:
+        return _score(response, found.verdict, found.states)
+    if found.output is None:
+        return _score(response, Verdict.NO_RESULT, found.states)
+    verdict = _judge_value(found.output, problem.output)
+    return _score(response, Verdict.OK if verdict is Verdict.OK else Verdict.WRONG, found.states)
 
 
 def _plain_call(text: str, entry: str, tracer: Tracer) -> str:
