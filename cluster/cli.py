@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cluster import audit, bench, sandbox_service
+from cluster import audit, bench, job_commands, sandbox_service
 from cluster.config import BadInput, load
+from cluster.security import present_token
 from reward.sandbox import Level
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ app = typer.Typer(
 app.add_typer(bench.app, name="bench")
 app.command()(audit.audit)
 app.command()(sandbox_service.serve_sandbox)
+app.command()(job_commands.submit)
+app.command("list")(job_commands.list_jobs)
+app.command()(job_commands.logs)
+app.command()(job_commands.stop)
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]
@@ -296,6 +301,7 @@ def _sources(file: Path | None, call: str | None, jsonl: Path | None) -> "list[S
 
 def main() -> None:
     """Entry point: bad input ends with one line and status 2, Ctrl-C with status 130."""
+    present_token()
     try:
         sys.exit(app(standalone_mode=False))
     except (BadInput, typer.TyperException) as error:
