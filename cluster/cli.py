@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from cluster.security import present_token
 from reward.sandbox import Level
 
 if TYPE_CHECKING:
+    from cluster.config import RunSettings
     from cluster.programs import Source
     from reward.sandbox import Sandbox
 
@@ -84,9 +86,27 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
 
 
 @app.command()
-def run(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show where the workers would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """The main job: build data, SFT, RL, evaluate, report. Resumes where it stopped."""
+    if dry_run:
+        _show_placement(load(config, overrides or []), as_json)
+        return
     _carry_out(config, overrides, runs, as_json, None)
+
+
+def _show_placement(settings: "RunSettings", as_json: bool) -> None:
+    from cluster.placement import require, table
+    from cluster.run import dry_run
+
+    found = dry_run(settings)
+    typer.echo(json.dumps(asdict(found) | {"fits": found.fits}) if as_json else table(found))
+    require(found)
 
 
 @app.command()

@@ -93,7 +93,7 @@ def stop(
 
 
 def describe(job: "JobDetails") -> dict[str, Any]:
-    """What is shown of a job; times in UTC-less local time and seconds."""
+    """What is shown of a job; its start in local time."""
     begun = None if job.start_time is None else job.start_time / 1000
     ended = time.time() if job.end_time is None else job.end_time / 1000
     return {

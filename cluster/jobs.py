@@ -5,6 +5,7 @@ not travel: whoever runs the nodes puts them into their environment (docs/cluste
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import shlex
@@ -32,6 +33,8 @@ _ANSWER_S = 20.0
 """Longest wait for one answer of the cluster."""
 _UPLOAD_S = 300.0
 """The same where the code is sent along."""
+_READY_S = 120.0
+"""How long a cluster that has just started may take until it runs jobs."""
 _LOOK_EVERY_S = 0.5
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -57,6 +60,8 @@ class Cluster:
             # Ray lets these win over an address that was given.
             for variable in _ADDRESS_VARIABLES:
                 os.environ.pop(variable, None)
+        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+        logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
         self._client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(address))
 
     def submit(self, settings: RunSettings, runs: Path) -> str:
@@ -73,17 +78,15 @@ class Cluster:
                 )
         with tempfile.TemporaryDirectory(prefix="codereason-job-") as folder:
             stage(settings, Path(folder), Path.cwd())
-            return self._ask(
-                lambda: self._client.submit_job(
-                    entrypoint=entrypoint(settings, runs),
-                    submission_id=submission_id(settings.name, datetime.now(), secrets.token_hex(2)),
-                    runtime_env={"working_dir": folder, **runtime_environment(settings)},
-                    metadata=metadata(settings, run),
-                    entrypoint_num_cpus=settings.cluster.driver_cpus or None,
-                    entrypoint_resources=settings.cluster.driver_resources or None,
-                ),
-                _UPLOAD_S,
-            )
+            job = {
+                "entrypoint": entrypoint(settings, runs),
+                "submission_id": submission_id(settings.name, datetime.now(), secrets.token_hex(2)),
+                "runtime_env": {"working_dir": folder, **runtime_environment(settings)},
+                "metadata": metadata(settings, run),
+                "entrypoint_num_cpus": settings.cluster.driver_cpus or None,
+                "entrypoint_resources": settings.cluster.driver_resources or None,
+            }
+            return self._ask(lambda: self._when_ready(lambda: self._client.submit_job(**job)), _UPLOAD_S)
 
     def jobs(self) -> list[JobDetails]:
         """Our jobs, the newest first."""
@@ -129,6 +132,17 @@ class Cluster:
                 return status
             time.sleep(_LOOK_EVERY_S)
         raise BadInput(f"{job}: asked to stop, and still running {within_s:.0f} s later; see `codereason logs {job}`")
+
+    def _when_ready(self, call: Callable[[], str]) -> str:
+        """Make a call again while the cluster, just started, has no agent that takes jobs."""
+        deadline = time.monotonic() + _READY_S
+        while True:
+            try:
+                return call()
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_EVERY_S)
 
     def status(self, job: str) -> JobStatus:
         """Where the job stands."""
@@ -200,12 +214,13 @@ def runtime_environment(settings: RunSettings) -> dict[str, Any]:
 
 def metadata(settings: RunSettings, run: str) -> dict[str, str]:
     """What the dashboard's Jobs tab shows of a job."""
+    rollout, reward, learner = settings.rollout.replicas, settings.reward.replicas, settings.learner.workers
     return {
         "codereason": settings.name,
         "run": run,
         "algorithm": settings.rl.algorithm,
         "seed": str(settings.seed),
-        "workers": f"rollout {settings.rollout.replicas}, reward {settings.reward.replicas}, learner {settings.learner.workers}",
+        "workers": f"rollout {rollout}, reward {reward}, learner {learner}",
     }
 
 

@@ -24,9 +24,10 @@ from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
+from cluster.placement import Plan
 from cluster.progress import counting, following
 from cluster.runs import RunFolder, write_whole
-from cluster.session import Pools, beside_the_driver, ray_session
+from cluster.session import Pools, beside_the_driver, connected, placement_plan, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
@@ -73,9 +74,10 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
     with run.locked():
         plan = _plan(job, weights, until)
-        if any(name not in run.finished_stages() for name, _ in plan):
+        left = [name for name, _ in plan if name not in run.finished_stages()]
+        if left:
             try:
-                with ray_session(settings):
+                with ray_session(settings, left):
                     for name, work in plan:
                         job.stage(name, work)
             finally:
@@ -83,6 +85,13 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
         if until is None:
             write_summary(settings, run)
     return run
+
+
+def dry_run(settings: RunSettings) -> Plan:
+    """Where the workers of a whole run would go; starts nothing but Ray itself."""
+    stages = ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation", *settings.controls]
+    with connected(settings):
+        return placement_plan(settings, stages)
 
 
 def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callable[[], None]]]:
