@@ -270,6 +270,8 @@ class RunSettings(Settings):
     rollout: RolloutSettings = RolloutSettings()
     reward: RewardSettings = RewardSettings()
     cluster: ClusterSettings = ClusterSettings()
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = []
+    """Where the figures go beside `metrics.jsonl`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunSettings":
@@ -349,3 +351,18 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def dump(settings: RunSettings) -> str:
     """The resolved configuration as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def flat(settings: RunSettings) -> dict[str, Any]:
+    """The settings by their key.path, as an override names them."""
+    found: dict[str, Any] = {}
+
+    def walk(section: dict[str, Any], path: str) -> None:
+        for name, value in section.items():
+            if isinstance(value, dict) and value:
+                walk(value, f"{path}{name}.")
+            else:
+                found[f"{path}{name}"] = value
+
+    walk(settings.model_dump(mode="json"), "")
+    return found
