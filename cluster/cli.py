@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cluster import audit, bench, job_commands, sandbox_service
+from cluster import audit, bench, job_commands, sandbox_service, watch_commands
 from cluster.config import BadInput, load
-from cluster.security import present_token
+from cluster.security import present_token, stay_on_loopback
 from reward.sandbox import Level
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ app.command()(job_commands.submit)
 app.command("list")(job_commands.list_jobs)
 app.command()(job_commands.logs)
 app.command()(job_commands.stop)
+app.command()(watch_commands.status)
+app.command()(watch_commands.dashboard)
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]
@@ -67,6 +69,7 @@ def interruptible() -> Iterator[None]:
 
 def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: bool, until: str | None) -> None:
     settings = load(config, overrides or [])
+    stay_on_loopback(settings)
     from cluster.run import carry_out
 
     console = Console(stderr=as_json)
@@ -101,6 +104,7 @@ def run(
 
 
 def _show_placement(settings: "RunSettings", as_json: bool) -> None:
+    stay_on_loopback(settings)
     from cluster.placement import require, table
     from cluster.run import dry_run
 
@@ -165,6 +169,8 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """The same run with several seeds, and its figures over all of them. Resumes where it stopped."""
+    settings = load(config, overrides or [])
+    stay_on_loopback(settings)
     from cluster.report import write_report
     from cluster.study import carry_out_study
     from cluster.tables import terminal_table
@@ -177,7 +183,7 @@ def study(
         raise BadInput(f"--seeds {seeds}: the same seed twice")
     console = Console(stderr=as_json)
     with interruptible():
-        folder = carry_out_study(load(config, overrides or []), chosen, runs, console)
+        folder = carry_out_study(settings, chosen, runs, console)
     report = write_report(folder)
     summary = json.loads((folder / "summary.json").read_text())
     if as_json:

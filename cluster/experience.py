@@ -150,7 +150,9 @@ class ExperienceStream:
         self._stopped = reason
 
     async def stopped(self) -> str:
-        """Why the run must not go on; empty if it may."""
+        """Why the run must not go on; empty if it may. Asked when training has ended: the loggers end too."""
+        for logger in self._loggers:
+            logger.close()
         return self._stopped
 
     def _learner_goes_on(self) -> None:

@@ -21,6 +21,10 @@ class Logger(Protocol):
         """Figures of one step, each under STAGE/NAME."""
         ...
 
+    def close(self) -> None:
+        """Write down what is still in memory; nothing comes after."""
+        ...
+
 
 class TensorBoard:
     """Event files under `tensorboard/` of the run."""
@@ -28,13 +32,16 @@ class TensorBoard:
     def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
         from tensorboardX import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(run / "tensorboard"), flush_secs=10)
+        self._writer: Any = SummaryWriter(str(run / "tensorboard"), flush_secs=2)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """See `Logger.log`."""
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+
+    def close(self) -> None:
+        """See `Logger.close`."""
+        self._writer.close()
 
 
 class WeightsAndBiases:
@@ -59,6 +66,10 @@ class WeightsAndBiases:
         (stage,) = {name.partition("/")[0] for name in figures}
         self._run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
         self._run.log({**figures, f"{stage}/step": step})
+
+    def close(self) -> None:
+        """See `Logger.close`."""
+        self._run.finish()
 
 
 class MLflow:
@@ -87,6 +98,9 @@ class MLflow:
         """See `Logger.log`."""
         for name, value in figures.items():
             self._client.log_metric(self._id, name, value, step=step)
+
+    def close(self) -> None:
+        """See `Logger.close`; every figure is written at once."""
 
 
 _LOGGERS: dict[str, type[TensorBoard] | type[WeightsAndBiases] | type[MLflow]] = {

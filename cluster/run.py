@@ -201,6 +201,7 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
         work=lambda: learner.launch.run(learner.supervised.train, supervised, job.settings.learner, run.checkpoints, stage),
     )
+    ray.get(log.close.remote(), timeout=60)
 
 
 class MetricsLog:
@@ -218,6 +219,11 @@ class MetricsLog:
         self._monitor.row(row)
         for logger in self._loggers:
             logger.log(row["step"], figures(self._stage, row))
+
+    def close(self) -> None:
+        """No row comes after."""
+        for logger in self._loggers:
+            logger.close()
 
 
 def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, weights: Path) -> None:

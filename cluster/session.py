@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import reward.deployment
 import rollout.deployment
 from cluster.config import BadInput, RunSettings
+from cluster.dashboard import provision
 from cluster.placement import Plan, nodes_of, plan, require, roles
 
 _ANSWER_S = 10.0
@@ -67,6 +68,12 @@ def _require_answer(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
 
 
+def session_folder() -> Path:
+    """Where Ray keeps this session on its head node, and perhaps on this one."""
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir()) / context.get_session_name()
+
+
 def placement_plan(settings: RunSettings, stages: Collection[str]) -> Plan:
     """Where the workers of these stages go on the cluster this process is connected to; waits for one that grows.
 
@@ -92,6 +99,7 @@ def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[None
     """
     with connected(settings):
         require(placement_plan(settings, stages))
+        provision(session_folder())
         with _serving(settings):
             yield
 

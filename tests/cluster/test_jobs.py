@@ -1,7 +1,6 @@
 """Jobs on a real Ray head with its job server: submitted, listed, followed, stopped."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -116,30 +115,6 @@ def test_an_address_without_a_cluster_is_one_line_and_status_2():
         assert f"http://127.0.0.1:{port}: no Ray cluster answers there" in found.stderr
 
 
-@pytest.fixture(scope="module")
-def head(tmp_path_factory):
-    """A Ray head of its own with its job server: the dashboard's URL."""
-    script = (
-        "import ray, sys, signal\n"
-        "context = ray.init(num_cpus=2, include_dashboard=True, dashboard_port=0, log_to_driver=False,"
-        " object_store_memory=80_000_000, resources={'head': 1})\n"
-        "print('URL', context.dashboard_url, flush=True)\n"
-        "sys.stdin.read()\n"
-        "ray.shutdown()\n"
-    )
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    url = next((line.split()[1] for line in process.stdout if line.startswith("URL")), None)
-    assert url, "Ray did not start"
-    yield f"http://{url}"
-    process.stdin.close()
-    process.wait(timeout=120)
-
-
 @pytest.fixture
 def quick(tmp_path):
     """A configuration whose interpreter is a script of ours: it tells what it was started with, then waits for SIGTERM."""
@@ -164,18 +139,21 @@ def quick(tmp_path):
     return path
 
 
+def ask(head, *arguments):
+    return codereason(*arguments, "--address", head.url, environment=head.environment)
+
+
 def test_submit_list_logs_and_stop(head, quick, tmp_path):
     runs = tmp_path / "runs"
-    sent = codereason(
-        "submit", quick, "cluster.env_vars={COLOUR: blue}", "name=one", "--address", head, "--runs", runs, "--json"
-    )
+    sent = ask(head, "submit", quick, "cluster.env_vars={COLOUR: blue}", "name=one", "--runs", runs, "--json")
     assert sent.returncode == 0, sent.stderr
     job = json.loads(sent.stdout)["job"]
     assert job.startswith("one-")
 
     following = subprocess.Popen(
-        [sys.executable, "-m", "cluster", "logs", "-f", "one", "--address", head],
+        [sys.executable, "-m", "cluster", "logs", "-f", "one", "--address", head.url],
         cwd=ROOT,
+        env=head.environment,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -184,46 +162,44 @@ def test_submit_list_logs_and_stop(head, quick, tmp_path):
     assert "'rl'" in first
     assert first.rstrip().endswith("blue")
 
-    (row,) = json.loads(codereason("list", "--address", head, "--json").stdout)
+    (row,) = json.loads(ask(head, "list", "--json").stdout)
     assert (row["job"], row["status"], row["run"]) == (job, "RUNNING", str(runs / "one"))
-    again = codereason("submit", quick, "name=one", "--address", head, "--runs", runs)
+    again = ask(head, "submit", quick, "name=one", "--runs", runs)
     assert again.returncode == 2
     assert f"job {job} is at this run" in again.stderr
 
-    stopped = codereason("stop", "one", "--address", head, "--json")
+    stopped = ask(head, "stop", "one", "--json")
     assert json.loads(stopped.stdout) == {"job": job, "status": "STOPPED"}, stopped.stderr
     following.wait(timeout=60)
     # Longer than the three seconds that Ray gives by itself.
-    assert codereason("logs", job, "--address", head).stdout.splitlines()[-1] == "written"
+    assert ask(head, "logs", job).stdout.splitlines()[-1] == "written"
 
 
 def test_a_followed_job_gives_its_outcome(head, quick, tmp_path):
-    sent = codereason(
-        "submit", quick, "cluster.env_vars={COLOUR: red}", "name=two", "--address", head, "--runs", tmp_path, "--follow"
-    )
+    sent = ask(head, "submit", quick, "cluster.env_vars={COLOUR: red}", "name=two", "--runs", tmp_path, "--follow")
     assert sent.returncode == 0, sent.stderr
     assert "started" in sent.stdout
-    failing = codereason("submit", quick, "name=three", "--address", head, "--runs", tmp_path, "--follow")
+    failing = ask(head, "submit", quick, "name=three", "--runs", tmp_path, "--follow")
     assert failing.returncode == 1
     assert "KeyError" in failing.stdout
     assert failing.stderr.strip().splitlines()[-1].endswith("FAILED")
 
 
 def test_a_name_nobody_has_is_one_line_and_status_2(head):
-    found = codereason("logs", "nobody", "--address", head)
+    found = ask(head, "logs", "nobody")
     assert found.returncode == 2
     assert found.stderr.startswith("codereason: nobody: no such job or run on http://127.0.0.1")
     assert found.stderr.count("\n") == 1
 
 
 def test_a_wrong_token_is_one_line_and_status_2(head):
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-    found = codereason("list", "--address", head, environment=environment)
+    environment = {**head.environment, "RAY_AUTH_TOKEN": "0" * 64}
+    found = codereason("list", "--address", head.url, environment=environment)
     assert found.returncode == 2
     assert "the cluster wants a token" in found.stderr
     assert found.stderr.count("\n") == 1
 
 
 def test_a_cluster_on_this_machine_is_on_loopback_and_wants_a_token(head):
-    assert head.startswith("http://127.0.0.1:")
-    assert requests.get(f"{head}/api/jobs/", timeout=30).status_code == 401
+    assert head.url.startswith("http://127.0.0.1:")
+    assert requests.get(f"{head.url}/api/jobs/", timeout=30).status_code == 401

@@ -32,12 +32,12 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
 
 
 def test_tensorboard_event_files_hold_every_step(tmp_path):
-    from tensorboardX.event_file_writer import RecordWriter  # noqa: F401
     from tensorboardX.proto.event_pb2 import Event
 
     (logger,) = open_loggers(["tensorboard"], tmp_path, {})
     for step in (1, 2):
         logger.log(step, {"rl/loss": step / 4})
+    logger.close()
     (file,) = (tmp_path / "tensorboard").iterdir()
     assert [(e.step, v.tag, v.simple_value) for e in events(file, Event) for v in e.summary.value] == [
         (1, "rl/loss", 0.25),
@@ -73,12 +73,12 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path, monkeypatch):
 
 
 def test_weights_and_biases_is_offline_without_a_key(tmp_path, monkeypatch):
-    wandb = pytest.importorskip("wandb")
+    pytest.importorskip("wandb")
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
     (logger,) = open_loggers(["wandb"], tmp_path, {"rl.steps": 9})
     logger.log(1, {"rl/loss": 0.25})
-    wandb.finish()
+    logger.close()
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     (file,) = folder.glob("*.wandb")
     assert b"rl/loss" in file.read_bytes()
