@@ -78,7 +78,7 @@ class Cluster:
                 )
         with tempfile.TemporaryDirectory(prefix="codereason-job-") as folder:
             stage(settings, Path(folder), Path.cwd())
-            job = {
+            sent: dict[str, Any] = {
                 "entrypoint": entrypoint(settings, runs),
                 "submission_id": submission_id(settings.name, datetime.now(), secrets.token_hex(2)),
                 "runtime_env": {"working_dir": folder, **runtime_environment(settings)},
@@ -86,7 +86,7 @@ class Cluster:
                 "entrypoint_num_cpus": settings.cluster.driver_cpus or None,
                 "entrypoint_resources": settings.cluster.driver_resources or None,
             }
-            return self._ask(lambda: self._when_ready(lambda: self._client.submit_job(**job)), _UPLOAD_S)
+            return self._ask(lambda: self._when_ready(lambda: self._client.submit_job(**sent)), _UPLOAD_S)
 
     def jobs(self) -> list[JobDetails]:
         """Our jobs, the newest first."""

@@ -55,6 +55,8 @@ def connected(settings: RunSettings) -> Iterator[None]:
     except (ConnectionError, AuthenticationError, OSError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise BadInput(f"cluster.address {address}: no Ray cluster takes this run: {lines[0]}") from None
+    # Ray's own handler aborts the process. A scheduler's request to end is to be taken as Ctrl-C, which leaves nothing.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
@@ -106,8 +108,6 @@ def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[None
 
 @contextmanager
 def _serving(settings: RunSettings) -> Iterator[None]:
-    # Ray's own handler aborts the process. A scheduler's request to end is to be taken as Ctrl-C, which leaves nothing.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
     try:

@@ -17,17 +17,18 @@ DEPLOY = ROOT / "cluster" / "deploy"
 
 # The fields of ray.io/v1 that KubeRay's API reference (1.6) names.
 CLUSTER_FIELDS = {
-    "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs", "authOptions", "suspend",
-    "headServiceAnnotations", "managedBy", "gcsFaultToleranceOptions", "upgradeStrategy", "networkPolicy",
+    "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs", "authOptions",
+    "suspend", "headServiceAnnotations", "managedBy", "gcsFaultToleranceOptions", "upgradeStrategy", "networkPolicy",
 }  # fmt: skip
 GROUP_FIELDS = {
     "groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template", "resources", "labels", "numOfHosts",
     "idleTimeoutSeconds", "suspend", "scaleStrategy",
 }  # fmt: skip
 JOB_FIELDS = {
-    "entrypoint", "entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "runtimeEnvYAML", "submissionMode", "jobId",
-    "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "backoffLimit", "rayClusterSpec", "metadata",
-    "clusterSelector", "submitterPodTemplate", "submitterConfig", "suspend", "deletionStrategy", "managedBy",
+    "entrypoint", "entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "runtimeEnvYAML", "submissionMode",
+    "jobId", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "backoffLimit", "metadata",
+    "rayClusterSpec", "clusterSelector", "submitterPodTemplate", "submitterConfig", "suspend", "deletionStrategy",
+    "managedBy",
 }  # fmt: skip
 
 
@@ -130,8 +131,9 @@ def slurm(tmp_path):
 
     def start(seconds):
         environment = {
-            "PATH": "/usr/bin:/bin", "CODEREASON_BIN": str(binaries), "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node-[a-b]",
-            "CALLS": str(tmp_path / "calls"), "RUN_S": str(seconds), "CODEREASON_RUNS": "/nfs/runs",
+            "PATH": "/usr/bin:/bin", "CODEREASON_BIN": str(binaries), "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "node-[a-b]", "CALLS": str(tmp_path / "calls"), "RUN_S": str(seconds),
+            "CODEREASON_RUNS": "/nfs/runs",
         }  # fmt: skip
         command = ["bash", str(DEPLOY / "slurm.sh"), "a.yaml", "rl.steps=3"]
         return subprocess.Popen(command, cwd=tmp_path, env=environment)
@@ -152,7 +154,8 @@ def test_slurm_starts_a_head_and_workers_with_a_token_and_then_the_run(slurm):
     assert "ray start --address=192.0.2.1:6379 --block token 600" in made
     (ran,) = [line for line in made if line.startswith("python")]
     assert ran == (
-        "python -m cluster run a.yaml rl.steps=3 cluster.address=192.0.2.1:6379 cluster.wait_for_nodes_s=600 --runs /nfs/runs"
+        "python -m cluster run a.yaml rl.steps=3 cluster.address=192.0.2.1:6379 cluster.wait_for_nodes_s=600 "
+        "--runs /nfs/runs"
     )
     assert not list(folder.glob(".codereason-*"))
 
