@@ -84,11 +84,16 @@ def placement_plan(settings: RunSettings, stages: Collection[str]) -> Plan:
     wanted = roles(settings, stages)
     deadline = time.monotonic() + settings.cluster.wait_for_nodes_s
     found = plan(wanted, nodes_of(ray.nodes()))
-    if not found.fits and settings.cluster.wait_for_nodes_s:
-        request_resources(bundles=[dict(role.each) for role in wanted for _ in range(role.count)])
-    while not found.fits and time.monotonic() < deadline:
-        time.sleep(_LOOK_EVERY_S)
-        found = plan(wanted, nodes_of(ray.nodes()))
+    if found.fits or not settings.cluster.wait_for_nodes_s:
+        return found
+    request_resources(bundles=[dict(role.each) for role in wanted for _ in range(role.count)])
+    try:
+        while not found.fits and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+            found = plan(wanted, nodes_of(ray.nodes()))
+    finally:
+        # A request outlives its process; from here on the workers themselves ask.
+        request_resources(bundles=[])
     return found
 
 

@@ -185,6 +185,20 @@ def test_a_followed_job_gives_its_outcome(head, quick, tmp_path):
     assert failing.stderr.strip().splitlines()[-1].endswith("FAILED")
 
 
+def test_the_plain_way_works_and_a_job_runs_on_the_cluster_it_was_sent_to(head):
+    ray = Path(sys.executable).parent / "ray"
+    excludes = json.dumps({"excludes": [".venv", "runs", "build", ".git"]})
+    sent = subprocess.run(
+        [ray, "job", "submit", "--address", head.url, "--working-dir", ROOT, "--runtime-env-json", excludes,
+         "--", sys.executable, "-m", "cluster", "run", "configs/smoke.yaml", "--dry-run"],
+        env=head.environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert "learner     2 x {CPU 0.5}" in sent.stdout
+    # The custom resource is this head's own.
+    assert "{CPU 2, head 1}" in sent.stdout
+
+
 def test_a_name_nobody_has_is_one_line_and_status_2(head):
     found = ask(head, "logs", "nobody")
     assert found.returncode == 2
