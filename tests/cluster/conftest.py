@@ -41,6 +41,8 @@ def head():
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A machine that does much else starts a node slowly.
+        "RAY_raylet_start_wait_time_s": "180",
     }
     log = Path(folder) / "head.log"
     with log.open("w") as out:
@@ -55,8 +57,8 @@ def head():
         )  # fmt: skip
     url = f"http://127.0.0.1:{dashboard}"
     try:
-        deadline = time.monotonic() + 180
-        while not _answers(url):
+        deadline = time.monotonic() + 300
+        while "Ray runtime started" not in log.read_text() or not _answers(url):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.5)
