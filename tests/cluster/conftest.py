@@ -41,8 +41,6 @@ def head():
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # A machine that does much else starts a node slowly.
-        "RAY_raylet_start_wait_time_s": "180",
     }
     log = Path(folder) / "head.log"
     with log.open("w") as out:
