@@ -24,7 +24,7 @@ def measure(settings: RunSettings, *, slots: int) -> dict[str, Any]:
         settings: whose `data` is built.
         slots: bare runs at a time; the factory has as many workers as Ray has cores.
     """
-    with tempfile.TemporaryDirectory() as folder, ray_session(settings):
+    with tempfile.TemporaryDirectory() as folder, ray_session(settings, ["data"]):
         run = RunFolder(Path(folder))
         sources = open_sources(settings.data, settings.seed)
         began = time.monotonic()

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cluster import audit, bench, sandbox_service
+from cluster import audit, bench, job_commands, sandbox_service, watch_commands
 from cluster.config import BadInput, load
+from cluster.security import present_token, stay_on_loopback
 from reward.sandbox import Level
 
 if TYPE_CHECKING:
+    from cluster.config import RunSettings
     from cluster.programs import Source
     from reward.sandbox import Sandbox
 
@@ -30,6 +33,12 @@ app = typer.Typer(
 app.add_typer(bench.app, name="bench")
 app.command()(audit.audit)
 app.command()(sandbox_service.serve_sandbox)
+app.command()(job_commands.submit)
+app.command("list")(job_commands.list_jobs)
+app.command()(job_commands.logs)
+app.command()(job_commands.stop)
+app.command()(watch_commands.status)
+app.command()(watch_commands.dashboard)
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]
@@ -60,6 +69,7 @@ def interruptible() -> Iterator[None]:
 
 def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: bool, until: str | None) -> None:
     settings = load(config, overrides or [])
+    stay_on_loopback(settings)
     from cluster.run import carry_out
 
     console = Console(stderr=as_json)
@@ -79,9 +89,28 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
 
 
 @app.command()
-def run(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show where the workers would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """The main job: build data, SFT, RL, evaluate, report. Resumes where it stopped."""
+    if dry_run:
+        _show_placement(load(config, overrides or []), as_json)
+        return
     _carry_out(config, overrides, runs, as_json, None)
+
+
+def _show_placement(settings: "RunSettings", as_json: bool) -> None:
+    stay_on_loopback(settings)
+    from cluster.placement import require, table
+    from cluster.run import dry_run
+
+    found = dry_run(settings)
+    typer.echo(json.dumps(asdict(found) | {"fits": found.fits}) if as_json else table(found))
+    require(found)
 
 
 @app.command()
@@ -140,6 +169,8 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """The same run with several seeds, and its figures over all of them. Resumes where it stopped."""
+    settings = load(config, overrides or [])
+    stay_on_loopback(settings)
     from cluster.report import write_report
     from cluster.study import carry_out_study
     from cluster.tables import terminal_table
@@ -152,7 +183,7 @@ def study(
         raise BadInput(f"--seeds {seeds}: the same seed twice")
     console = Console(stderr=as_json)
     with interruptible():
-        folder = carry_out_study(load(config, overrides or []), chosen, runs, console)
+        folder = carry_out_study(settings, chosen, runs, console)
     report = write_report(folder)
     summary = json.loads((folder / "summary.json").read_text())
     if as_json:
@@ -296,6 +327,7 @@ def _sources(file: Path | None, call: str | None, jsonl: Path | None) -> "list[S
 
 def main() -> None:
     """Entry point: bad input ends with one line and status 2, Ctrl-C with status 130."""
+    present_token()
     try:
         sys.exit(app(standalone_mode=False))
     except (BadInput, typer.TyperException) as error:

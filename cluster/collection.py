@@ -9,6 +9,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
+from cluster.activity import Activity
 from rl.problems import Problem
 from rl.prompts import prompt_ids
 from rl.tokens import decode, load_tokenizer, token_span
@@ -52,6 +53,7 @@ class Collector:
         self.tokenizer: Any = load_tokenizer(model_folder)
         self._deadline_s = deadline_s
         self._texts: dict[int, str] = {}
+        self.activity = Activity()
 
     def prompt_ids(self, problem: Problem) -> list[int]:
         """The problem's prompt as tokens."""
@@ -100,10 +102,12 @@ class Collector:
         clock = asyncio.get_running_loop().time
         began = clock()
         prompt_ids = self.prompt_ids(problem)
-        completions = await self.sample(prompt_ids, sampling)
+        with self.activity.during("generating"):
+            completions = await self.sample(prompt_ids, sampling)
         sampled = clock()
         decoded = [decode(self.tokenizer, completion.token_ids, self._texts) for completion in completions]
-        scores = await self._score(problem, [self._without_end(text) for text, _ in decoded])
+        with self.activity.during("scoring"):
+            scores = await self._score(problem, [self._without_end(text) for text, _ in decoded])
         trajectories = [
             Trajectory(
                 problem_id=problem.id,
@@ -150,6 +154,7 @@ class Collector:
                         pause = min(2 * pause, _LONGEST_PAUSE_S)
                     except RayActorError:
                         deaths += 1
+                        self.activity.lost[pool] += 1
                         if deaths == _CALL_TRIES:
                             raise
                         await asyncio.sleep(1)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
 from reward.settings import RewardSettings
@@ -217,6 +217,9 @@ class EvaluationSettings(Settings):
     """Draws the sampled responses, the same for every model."""
 
 
+_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS")
+
+
 class ClusterSettings(Settings):
     """The Ray cluster a run uses."""
 
@@ -224,6 +227,31 @@ class ClusterSettings(Settings):
     """`auto`, or a cluster's address; None starts a local one and ends it with the run."""
     dashboard: bool = True
     """Whether a local cluster serves Ray's dashboard."""
+    wait_for_nodes_s: float = Field(0.0, ge=0)
+    """How long a run waits for a cluster that grows (an autoscaler's) to have room for it."""
+    python: str = "python"
+    """This and the rest are for `codereason submit`: the interpreter that runs the job on the cluster."""
+    env_vars: dict[str, str] = {}
+    """Environment of the job, which the dashboard shows: no secrets. Those belong into the environment of the nodes."""
+    pip: list[str] = []
+    """Packages that Ray installs for the job, on every node."""
+    driver_cpus: float = Field(0.0, ge=0)
+    """What the driver reserves beside its workers."""
+    driver_resources: dict[str, float] = {}
+    """Custom resources that place the driver on a kind of node."""
+    stop_wait_s: float = Field(120.0, ge=1)
+    """How long a job that is stopped may take over it before it is killed."""
+
+    @field_validator("env_vars")
+    @classmethod
+    def _no_secrets(cls, variables: dict[str, str]) -> dict[str, str]:
+        for name in variables:
+            if any(word in name.upper().split("_") for word in _SECRET_WORDS):
+                raise ValueError(
+                    f"{name} looks like a secret, which a configuration and the dashboard would show: set it in the "
+                    "environment of the nodes"
+                )
+        return variables
 
 
 class RunSettings(Settings):
@@ -242,6 +270,8 @@ class RunSettings(Settings):
     rollout: RolloutSettings = RolloutSettings()
     reward: RewardSettings = RewardSettings()
     cluster: ClusterSettings = ClusterSettings()
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = []
+    """Where the figures go beside `metrics.jsonl`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunSettings":
@@ -321,3 +351,18 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def dump(settings: RunSettings) -> str:
     """The resolved configuration as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def flat(settings: RunSettings) -> dict[str, Any]:
+    """The settings by their key.path, as an override names them."""
+    found: dict[str, Any] = {}
+
+    def walk(section: dict[str, Any], path: str) -> None:
+        for name, value in section.items():
+            if isinstance(value, dict) and value:
+                walk(value, f"{path}{name}.")
+            else:
+                found[f"{path}{name}"] = value
+
+    walk(settings.model_dump(mode="json"), "")
+    return found

@@ -8,8 +8,9 @@ version is at least `s - max_staleness`, so with 0 every batch is sampled by the
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -17,11 +18,13 @@ from typing import Any
 
 import ray
 from ray.serve.handle import DeploymentHandle
-from ray.util.metrics import Gauge
 
 from cluster.collection import Collector, Seconds, StaleEngine
 from cluster.data.splits import read_split
+from cluster.loggers import figures, open_loggers
+from cluster.metrics import Monitor
 from cluster.runs import RunFolder
+from cluster.watch import Situation, Watch
 from learner.policy import MiniBatch, Share
 from learner.settings import PolicySettings
 from rl.advantages import annotate, has_signal, silent_steps
@@ -31,6 +34,7 @@ from rl.losses import Totals
 from rl.problems import Problem
 from rl.seeds import derived_seed
 from rl.trajectories import Trajectory
+from rl.verdicts import Verdict
 from rollout.engine import Sampling
 
 Group = tuple[list[Trajectory], list[Trajectory], Seconds]
@@ -54,6 +58,11 @@ class StreamJob:
     token_budget: int
     max_length: int
     sync_deadline_s: float
+    applications: Mapping[str, str]
+    """The Serve application of each pool."""
+    loggers: Sequence[str] = ()
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that the loggers show."""
 
 
 class ExperienceStream:
@@ -78,8 +87,15 @@ class ExperienceStream:
         self._stopped = ""
         self._version_changed = asyncio.Condition()
         self._batches: dict[int, asyncio.Task[list[list[MiniBatch]]]] = {}
-        self._metrics: dict[int, dict[str, float]] = {}
-        self._gauges: dict[str, Gauge] = {}
+        self._metrics: dict[int, dict[str, Any]] = {}
+        self._activity = self._collector.activity
+        self._monitor = Monitor(self._run.path.name, job.stage)
+        self._watch = Watch(self._monitor, self._activity, job.applications)
+        self._loggers = open_loggers(job.loggers, self._run.path, job.shown)
+        self._watching: asyncio.Task[None] | None = None
+        self._restarts = 0
+        self._handed_out = -1
+        self._ranks = 0
 
     async def batch(self, step: int, rank: int, ranks: int) -> Share:
         """This rank's share of the batch for update `step`; ranks may ask in any order."""
@@ -87,7 +103,15 @@ class ExperienceStream:
             if step + ahead < self._settings.steps and step + ahead not in self._batches:
                 self._batches[step + ahead] = asyncio.create_task(self._produce(step + ahead, ranks))
         self._batches.pop(step - 1, None)
-        mini_batches = await self._batches[step]
+        if rank == 0:
+            self._ranks = ranks
+            self._learner_goes_on()
+            with self._activity.during("waiting"):
+                mini_batches = await self._batches[step]
+            self._activity.begin("training")
+            self._handed_out = step
+        else:
+            mini_batches = await self._batches[step]
         return Share([by_rank[rank] for by_rank in mini_batches], self._metrics[step])
 
     async def sync(self, path: str, version: int) -> list[Example]:
@@ -96,10 +120,17 @@ class ExperienceStream:
         Raises:
             StaleEngine: a worker still answers with other weights.
         """
+        self._watching = self._watching or asyncio.create_task(self._watch.go_on(self._situation))
+        self._learner_goes_on()
         if version <= self._version:
+            self._restarts += 1
             for task in self._batches.values():
                 task.cancel()
             self._batches.clear()
+        with self._activity.during("syncing"):
+            return await self._load(path, version)
+
+    async def _load(self, path: str, version: int) -> list[Example]:
         await self._collector.load(path, version)
         self._version = version
         async with self._version_changed:
@@ -108,19 +139,30 @@ class ExperienceStream:
 
     async def log(self, row: dict[str, Any]) -> None:
         """Append a row to the run's metrics and show it in Ray's dashboard."""
+        row = {**row, "tokens_per_s": row["response_tokens"] / (row["wait_s"] + row["update_s"] + row["sync_s"])}
         self._run.log(self._job.stage, row)
-        for name, value in row.items():
-            if name not in self._gauges:
-                self._gauges[name] = Gauge(f"codereason_{name}", description=name, tag_keys=("run", "stage"))
-            self._gauges[name].set(value, {"run": self._run.path.name, "stage": self._job.stage})
+        self._monitor.row(row)
+        for logger in self._loggers:
+            logger.log(row["step"], figures(self._job.stage, row))
 
     async def stop(self, reason: str) -> None:
         """Take note that the run must not go on, and why."""
         self._stopped = reason
 
     async def stopped(self) -> str:
-        """Why the run must not go on; empty if it may."""
+        """Why the run must not go on; empty if it may. Asked when training has ended: the loggers end too."""
+        for logger in self._loggers:
+            logger.close()
         return self._stopped
+
+    def _learner_goes_on(self) -> None:
+        """The learner is no longer training, if it was."""
+        if self._activity.now["training"]:
+            self._activity.end("training")
+
+    def _situation(self) -> Situation:
+        ready = sum(task.done() for step, task in self._batches.items() if step > self._handed_out)
+        return Situation(ready, self._ranks, self._restarts)
 
     async def _probe(self, version: int) -> list[Example]:
         """A few tokens from every rollout worker."""
@@ -265,7 +307,7 @@ def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget
     return [MiniBatch([[examples[index] for index in cut] for cut in share], totals) for share in cuts]
 
 
-def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, float]:
+def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, Any]:
     """Figures over all that was sampled, groups that others took the place of included."""
     collected = [trajectory for group, _, _ in groups for trajectory in group]
     counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
@@ -273,7 +315,10 @@ def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, float]:
     silent, steps = (sum(counts) for counts in zip(*(silent_steps(group) for group, _, _ in groups), strict=True))
     judged = [trajectory for trajectory in collected if not trajectory.score.verdict.is_fault]
     accuracies = [response_accuracy(t.score.final_reward, t.score.step_rewards) for t in judged]
+    verdicts = Counter(trajectory.score.verdict.value for trajectory in collected)
     return {
+        "mean_reward": fmean([fmean([*t.score.step_rewards, t.score.final_reward]) for t in judged] or [0.0]),
+        "verdicts": {verdict.value: verdicts[verdict.value] / len(collected) for verdict in Verdict},
         "final_reward": fmean([accuracy["final"] for accuracy in accuracies] or [0.0]),
         "step_accuracy": fmean([accuracy["step"] for accuracy in accuracies] or [0.0]),
         "trace_accuracy": fmean([accuracy["trace"] for accuracy in accuracies] or [0.0]),

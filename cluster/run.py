@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 import learner.launch
 import learner.policy
 import learner.supervised
-from cluster.config import BadInput, RunSettings
+from cluster.config import BadInput, RunSettings, flat
 from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
 from cluster.data.sources import Source, open_sources
@@ -24,9 +24,12 @@ from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
+from cluster.loggers import figures, open_loggers, require_installed
+from cluster.metrics import Monitor
+from cluster.placement import Plan
 from cluster.progress import counting, following
 from cluster.runs import RunFolder, write_whole
-from cluster.session import Pools, beside_the_driver, ray_session
+from cluster.session import Pools, application_names, beside_the_driver, connected, placement_plan, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
@@ -73,9 +76,10 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
     with run.locked():
         plan = _plan(job, weights, until)
-        if any(name not in run.finished_stages() for name, _ in plan):
+        left = [name for name, _ in plan if name not in run.finished_stages()]
+        if left:
             try:
-                with ray_session(settings):
+                with ray_session(settings, left):
                     for name, work in plan:
                         job.stage(name, work)
             finally:
@@ -85,9 +89,17 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     return run
 
 
+def dry_run(settings: RunSettings) -> Plan:
+    """Where the workers of a whole run would go; starts nothing but Ray itself."""
+    stages = ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation", *settings.controls]
+    with connected(settings):
+        return placement_plan(settings, stages)
+
+
 def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callable[[], None]]]:
     """The stages to do, in order."""
     settings = job.settings
+    require_installed(settings.loggers)
     # Read before anything starts, so that a wrong file is told at once.
     sources: dict[str, Source] = {}
     teacher = difficulty = None
@@ -167,7 +179,9 @@ def _examples(job: Job, split: str) -> list[Example]:
 def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
     run = job.run
     metrics_log: Any = ray.remote(MetricsLog)
-    log = metrics_log.options(num_cpus=0, scheduling_strategy=beside_the_driver()).remote(run, stage)
+    log = metrics_log.options(num_cpus=0, scheduling_strategy=beside_the_driver()).remote(
+        run, stage, job.settings.loggers, flat(job.settings)
+    )
     supervised = learner.supervised.SupervisedJob(
         model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),
@@ -187,18 +201,29 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
         work=lambda: learner.launch.run(learner.supervised.train, supervised, job.settings.learner, run.checkpoints, stage),
     )
+    ray.get(log.close.remote(), timeout=60)
 
 
 class MetricsLog:
     """An actor beside the driver that writes the metrics of workers on any host into the run's folder."""
 
-    def __init__(self, run: RunFolder, stage: str) -> None:
+    def __init__(self, run: RunFolder, stage: str, loggers: Sequence[str], shown: Mapping[str, Any]) -> None:
         self._run = run
         self._stage = stage
+        self._monitor = Monitor(run.path.name, stage)
+        self._loggers = open_loggers(loggers, run.path, shown)
 
     def append(self, row: dict[str, Any]) -> None:
         """Append a row of metrics."""
         self._run.log(self._stage, row)
+        self._monitor.row(row)
+        for logger in self._loggers:
+            logger.log(row["step"], figures(self._stage, row))
+
+    def close(self) -> None:
+        """No row comes after."""
+        for logger in self._loggers:
+            logger.close()
 
 
 def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, weights: Path) -> None:
@@ -217,6 +242,9 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             token_budget=job.settings.learner.token_budget,
             max_length=job.settings.rollout.max_length,
             sync_deadline_s=job.settings.rollout.sync_deadline_s,
+            applications=dict(zip(("rollout", "reward"), application_names(job.settings), strict=False)),
+            loggers=job.settings.loggers,
+            shown=flat(job.settings),
         )
     )
     policy = learner.policy.PolicyJob(

@@ -3,19 +3,29 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import serve
+from ray.autoscaler.sdk import request_resources
+from ray.exceptions import AuthenticationError
 from ray.serve.handle import DeploymentHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import reward.deployment
 import rollout.deployment
-from cluster.config import RunSettings
+from cluster.config import BadInput, RunSettings
+from cluster.dashboard import provision
+from cluster.placement import Plan, nodes_of, plan, require, roles
+
+_ANSWER_S = 10.0
+"""Longest wait for a cluster's host to take a connection."""
+_LOOK_EVERY_S = 2.0
 
 
 def worker_environment() -> dict[str, str]:
@@ -26,28 +36,91 @@ def worker_environment() -> dict[str, str]:
 
 
 @contextmanager
-def ray_session(settings: RunSettings) -> Iterator[None]:
-    """Connect to Ray for the length of the block; what the run started on it is gone afterwards."""
-    ray.init(
-        address=settings.cluster.address,
-        include_dashboard=settings.cluster.dashboard if settings.cluster.address is None else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": worker_environment()},
-    )
+def connected(settings: RunSettings) -> Iterator[None]:
+    """Connect to Ray for the length of the block.
+
+    Raises:
+        BadInput: no cluster answers at the address that the settings or RAY_ADDRESS give.
+    """
+    address = settings.cluster.address or os.environ.get("RAY_ADDRESS")
+    try:
+        _require_answer(address)
+        ray.init(
+            address=address,
+            include_dashboard=settings.cluster.dashboard if address is None else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": worker_environment()},
+        )
+    except (ConnectionError, AuthenticationError, OSError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise BadInput(f"cluster.address {address}: no Ray cluster takes this run: {lines[0]}") from None
     # Ray's own handler aborts the process. A scheduler's request to end is to be taken as Ctrl-C, which leaves nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
-        try:
-            yield
-        finally:
-            # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
-            for name in set(application_names(settings)) & set(serve.status().applications):
-                serve.delete(name)
+        yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str | None) -> None:
+    """Refuse a host that is silent: Ray would ask it again and again. Raises OSError."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit() and "://" not in host:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+
+
+def session_folder() -> Path:
+    """Where Ray keeps this session on its head node, and perhaps on this one."""
+    context = ray.get_runtime_context()
+    return Path(context.get_temp_dir()) / context.get_session_name()
+
+
+def placement_plan(settings: RunSettings, stages: Collection[str]) -> Plan:
+    """Where the workers of these stages go on the cluster this process is connected to; waits for one that grows.
+
+    A plan that does not fit is returned after `cluster.wait_for_nodes_s` seconds.
+    """
+    wanted = roles(settings, stages)
+    deadline = time.monotonic() + settings.cluster.wait_for_nodes_s
+    found = plan(wanted, nodes_of(ray.nodes()))
+    if found.fits or not settings.cluster.wait_for_nodes_s:
+        return found
+    request_resources(bundles=[dict(role.each) for role in wanted for _ in range(role.count)])
+    try:
+        while not found.fits and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+            found = plan(wanted, nodes_of(ray.nodes()))
+    finally:
+        # A request outlives its process; from here on the workers themselves ask.
+        request_resources(bundles=[])
+    return found
+
+
+@contextmanager
+def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[None]:
+    """Connect to Ray for the length of the block; what the run started on it is gone afterwards.
+
+    Raises:
+        BadInput: no cluster answers, or it has no place for the workers of these stages.
+    """
+    with connected(settings):
+        require(placement_plan(settings, stages))
+        provision(session_folder())
+        with _serving(settings):
+            yield
+
+
+@contextmanager
+def _serving(settings: RunSettings) -> Iterator[None]:
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+    try:
+        yield
+    finally:
+        # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
+        for name in set(application_names(settings)) & set(serve.status().applications):
+            serve.delete(name)
 
 
 def application_names(settings: RunSettings) -> tuple[str, str, str]:

@@ -27,7 +27,11 @@ def run(function: Callable[[Any], None], job: object, settings: LearnerSettings,
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
             use_gpu=settings.num_gpus > 0,
-            resources_per_worker={"CPU": settings.num_cpus, **({"GPU": settings.num_gpus} if settings.num_gpus else {})},
+            resources_per_worker={
+                "CPU": settings.num_cpus,
+                **({"GPU": settings.num_gpus} if settings.num_gpus else {}),
+                **settings.resources,
+            },
         ),
         run_config=RunConfig(
             name=name,

@@ -38,7 +38,7 @@ class Share:
     """One rank's part of a batch of experience."""
 
     mini_batches: list[MiniBatch]
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
     """What the stream knows of the batch: rewards, lengths, staleness, seconds."""
 
 

@@ -39,6 +39,8 @@ class LearnerSettings(Settings):
     workers: int = Field(2, ge=1)
     num_cpus: float = Field(1.0, gt=0)
     num_gpus: float = Field(0.0, ge=0)
+    resources: dict[str, float] = {}
+    """Custom resources of Ray that each takes: they keep it to one kind of node."""
     threads: int = Field(1, ge=1)
     """Threads of each worker on CPU."""
     zero_stage: Literal[0, 1, 2, 3] = 2

@@ -118,6 +118,10 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
         max_ongoing_requests=settings.max_in_flight,
         max_queued_requests=settings.max_waiting,
         graceful_shutdown_timeout_s=5,
-        ray_actor_options={"num_cpus": settings.num_cpus, "runtime_env": {"env_vars": environment}},
+        ray_actor_options={
+            "num_cpus": settings.num_cpus,
+            "resources": settings.resources,
+            "runtime_env": {"env_vars": environment},
+        },
     )(RewardWorker)
     return serve.run(deployment.bind(name, settings), name=name, route_prefix=None)

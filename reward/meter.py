@@ -11,6 +11,17 @@ from reward.programs import Execution
 
 _KEPT = 2000
 
+EXECUTIONS = ("codereason_reward_executions", "Programs run, by what became of them.")
+"""Name and meaning of the one counter."""
+GAUGES = {
+    "waiting": ("Calls taken and not answered yet.", "calls"),
+    "p50_ms": ("Median time of the last runs, the wait for a slot included.", "ms"),
+    "p99_ms": ("99th percentile of the same.", "ms"),
+    "restarts": ("Zygotes that had to be replaced.", "zygotes"),
+    "truths": ("Traces remembered.", "traces"),
+}
+"""Meaning and unit of each gauge, by its name after `codereason_reward_`."""
+
 
 class Meter:
     """Counts of one worker. Any thread may count; `tell` is called every few seconds."""
@@ -18,19 +29,8 @@ class Meter:
     def __init__(self, pool: str, worker: str) -> None:
         self._tags = {"pool": pool, "worker": worker}
         keys = tuple(self._tags)
-        self._executions = Counter(
-            "codereason_reward_executions", "Programs run, by what became of them.", (*keys, "verdict")
-        )
-        self._gauges = {
-            name: Gauge(f"codereason_reward_{name}", text, keys)
-            for name, text in {
-                "waiting": "Calls taken and not answered yet.",
-                "p50_ms": "Median time of the last runs, the wait for a slot included.",
-                "p99_ms": "99th percentile of the same.",
-                "restarts": "Zygotes that had to be replaced.",
-                "truths": "Traces remembered.",
-            }.items()
-        }
+        self._executions = Counter(*EXECUTIONS, (*keys, "verdict"))
+        self._gauges = {name: Gauge(f"codereason_reward_{name}", text, keys) for name, (text, _) in GAUGES.items()}
         self._lock = Lock()
         self._new: Tally[str] = Tally()
         self._latencies: deque[float] = deque(maxlen=_KEPT)

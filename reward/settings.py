@@ -25,6 +25,8 @@ class RewardSettings(Settings):
     max_waiting: int = Field(4096, ge=1)
     """Calls that may wait at a caller for a worker; one more is refused, and the caller tries again later."""
     num_cpus: float = Field(0.25, gt=0)
+    resources: dict[str, float] = {}
+    """Custom resources of Ray that each takes: they keep it to one kind of node."""
     mode: Literal["full", "userns", "nons"] | None = None
     """Isolation level; None takes the strongest that works on the host."""
     packages: list[str] = []

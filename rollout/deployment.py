@@ -80,6 +80,7 @@ def deploy(
         ray_actor_options={
             "num_cpus": settings.num_cpus,
             "num_gpus": settings.num_gpus,
+            "resources": settings.resources,
             "runtime_env": {"env_vars": environment},
         },
     )(RolloutWorker)

@@ -13,6 +13,8 @@ class RolloutSettings(Settings):
     replicas: int = Field(1, ge=1)
     num_cpus: float = Field(1.0, gt=0)
     num_gpus: float = Field(0.0, ge=0)
+    resources: dict[str, float] = {}
+    """Custom resources of Ray that each takes: they keep it to one kind of node."""
     tensor_parallel: int = Field(1, ge=1)
     threads: int = Field(1, ge=1)
     """Threads of the model on CPU."""

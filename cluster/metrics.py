@@ -1,0 +1,134 @@
+"""Every metric that codereason hands to Ray: its name, what it says and in which unit. Nobody else names one.
+
+Ray puts `ray_` before a name, and `_total` behind a counter's, before Prometheus gets it. docs/monitoring.md shows the list.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ray.util.metrics import Counter, Gauge
+
+from reward.meter import EXECUTIONS, GAUGES
+
+_RUN = ("run", "stage")
+_POOL = ("pool", "worker")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One name."""
+
+    name: str
+    help: str
+    unit: str
+    labels: tuple[str, ...]
+    kind: Literal["gauge", "counter"] = "gauge"
+
+    @property
+    def exported(self) -> str:
+        """Its name in Prometheus."""
+        return f"ray_{self.name}{'_total' if self.kind == 'counter' else ''}"
+
+
+_ROW = {
+    "step": ("Optimizer updates done.", "updates"),
+    "mean_reward": ("Mean reward, over the steps and the final value of every judged response.", "share"),
+    "final_reward": ("Mean final reward: the share of responses with the right answer.", "share"),
+    "step_accuracy": ("Share of steps predicted right.", "share"),
+    "trace_accuracy": ("Share of responses with every step and the answer right.", "share"),
+    "judged": ("Responses of the batch that Python could judge.", "responses"),
+    "masked": ("Responses left out of the batch: faults of the machinery, and stale ones.", "responses"),
+    "idle_groups": ("Share of groups without any advantage.", "share"),
+    "silent_steps": ("Share of steps on which a whole group agrees.", "share"),
+    "resampled_groups": ("Groups that others took the place of.", "groups"),
+    "response_length": ("Mean length of a response.", "tokens"),
+    "unfinished": ("Share of responses cut off at the longest length.", "share"),
+    "response_tokens": ("Response tokens trained on in the last update.", "tokens"),
+    "tokens_per_s": ("Response tokens trained on a second of wall clock.", "tokens/s"),
+    "staleness": ("Mean policy versions that sampled tokens lag behind.", "versions"),
+    "rollout_mismatch": ("Mean difference of the engine's and the learner's log-probabilities of the batch.", "nats"),
+    "rollout_divergence": ("Divergence of the two, as estimated on the batch.", "nats"),
+    "beyond_mismatch_cap": ("Share of tokens whose difference is beyond the cap.", "share"),
+    "sync_mismatch": ("Largest difference on tokens sampled just after a weight update.", "nats"),
+    "loss": ("Loss.", ""),
+    "entropy": ("Mean entropy of the policy.", "nats"),
+    "kl": ("Divergence from the reference policy.", "nats"),
+    "clip_fraction": ("Share of tokens whose ratio was clipped.", "share"),
+    "grad_norm": ("Norm of the gradient before clipping.", ""),
+    "lr": ("Learning rate.", ""),
+    "epoch": ("Epochs of supervised training done.", "epochs"),
+    "validation_accuracy": ("Share of validation chains reproduced whole.", "share"),
+    "stale": ("Validations since the best one.", "validations"),
+    "seconds": ("Wall clock of the stage.", "s"),
+    "wait_s": ("Time that the learner waited for the batch.", "s"),
+    "update_s": ("Time of the optimizer steps.", "s"),
+    "sync_s": ("Time from the update until every rollout worker had the new weights and had proved it.", "s"),
+    "rollout_s": ("Longest time that a group of the batch was generated for.", "s"),
+    "reward_s": ("Mean time that a group of the batch was scored for.", "s"),
+}
+"""What a row of `metrics.jsonl` holds, by its key."""
+
+PHASE = Metric("codereason_phase", "How many are in a phase now.", "groups, or learners", (*_RUN, "phase"))
+PHASE_SECONDS = Metric("codereason_phase_seconds", "How long a phase has been busy.", "s", (*_RUN, "phase"), "counter")
+QUEUE = Metric("codereason_queue", "How many are in a queue now.", "groups, or batches", (*_RUN, "queue"))
+VERDICTS = Metric("codereason_verdict_share", "Share of the batch with a verdict.", "share", (*_RUN, "verdict"))
+WORKERS = Metric("codereason_workers", "Workers of a pool in a state.", "workers", (*_RUN, "pool", "state"))
+RESTARTS = Metric("codereason_restarts", "Times that a pool's workers were started again.", "", (*_RUN, "pool"), "counter")
+LOST = Metric("codereason_lost_calls", "Calls lost with a replica and made again.", "calls", (*_RUN, "pool"), "counter")
+
+ROW = {key: Metric(f"codereason_{key}", text, unit, _RUN) for key, (text, unit) in _ROW.items()}
+REWARD_POOL = [
+    Metric(EXECUTIONS[0], EXECUTIONS[1], "runs", (*_POOL, "verdict"), "counter"),
+    *(Metric(f"codereason_reward_{key}", text, unit, _POOL) for key, (text, unit) in GAUGES.items()),
+]
+CATALOGUE: list[Metric] = [*ROW.values(), PHASE, PHASE_SECONDS, QUEUE, VERDICTS, WORKERS, RESTARTS, LOST, *REWARD_POOL]
+
+OF_RAY = {
+    "ray_serve_deployment_replica_starts_total": "Ray Serve: times that a replica was started, by application.",
+    "ray_serve_deployment_queued_queries": "Ray Serve: calls that wait for a replica.",
+    "ray_node_cpu_utilization": "Ray: how busy a node's cores are, in percent.",
+    "ray_node_mem_used": "Ray: memory used on a node, in bytes.",
+}
+"""Metrics of Ray's own that the dashboard shows too."""
+
+
+class Monitor:
+    """The metrics of one run's stage, in the process that knows them."""
+
+    def __init__(self, run: str, stage: str) -> None:
+        self._tags = {"run": run, "stage": stage}
+        self._made: dict[str, Gauge | Counter] = {}
+        self._counted: dict[tuple[str, ...], float] = {}
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Show a row of `metrics.jsonl`."""
+        for key in ROW.keys() & row.keys():
+            self.set(ROW[key], row[key])
+        for verdict, share in row.get("verdicts", {}).items():
+            self.set(VERDICTS, share, verdict=verdict)
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Show the present value of a gauge."""
+        gauge = self._made.setdefault(metric.name, Gauge(metric.name, metric.help, metric.labels))
+        assert isinstance(gauge, Gauge)
+        gauge.set(value, {**self._tags, **labels})
+
+    def count_to(self, metric: Metric, total: float, **labels: str) -> None:
+        """Bring a counter to a total of this process."""
+        counter = self._made.setdefault(metric.name, Counter(metric.name, metric.help, metric.labels))
+        assert isinstance(counter, Counter)
+        place = (metric.name, *labels.values())
+        more = total - self._counted.get(place, 0.0)
+        if more > 0:
+            counter.inc(more, {**self._tags, **labels})
+            self._counted[place] = total
+
+
+def markdown_table() -> str:
+    """The catalogue as docs/monitoring.md shows it."""
+    rows = [
+        f"| `{metric.exported}` | {metric.kind} | {metric.unit} | {', '.join(metric.labels)} | {metric.help} |"
+        for metric in CATALOGUE
+    ]
+    return "\n".join(["| name in Prometheus | kind | unit | labels | what it says |", "|---|---|---|---|---|", *rows])

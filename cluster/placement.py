@@ -1,0 +1,179 @@
+"""Which worker fits on which node: the plan of a run against what a cluster has, made before anything waits for it.
+
+Ray queues what it cannot place, for as long as it takes; a run that can never be placed would look like a slow one. So the
+same plan is made for `codereason run --dry-run` and at the start of every run.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.config import BadInput, RunSettings
+
+Resources = Mapping[str, float]
+
+_SHOWN = ("CPU", "GPU")
+_PRECISION = 1e-4
+"""Ray counts resources in ten thousandths."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """Workers of one kind."""
+
+    name: str
+    count: int
+    each: dict[str, float]
+    """What one of them takes."""
+    setting: str
+    """Where their number stands in the configuration."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster and what it has."""
+
+    name: str
+    resources: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the workers go, and which find no place."""
+
+    roles: list[Role]
+    nodes: list[Node]
+    placed: dict[str, dict[str, int]]
+    """Workers by role and node."""
+
+    def missing(self, role: Role) -> int:
+        """Workers of a role without a place."""
+        return role.count - sum(self.placed[role.name].values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether every worker has a place."""
+        return not any(self.missing(role) for role in self.roles)
+
+
+def roles(settings: RunSettings, stages: Collection[str]) -> list[Role]:
+    """Who works at the same time in the stages that are left of a run."""
+    measures = settings.data.filters.difficulty is not None
+    trains = [stage for stage in stages if stage not in ("data", "base") and not stage.endswith("_evaluation")]
+    asks = [stage for stage in stages if stage not in ("data", "base", "sft", "sft_longer")]
+    rollout, reward, learner, driver = settings.rollout, settings.reward, settings.learner, settings.cluster
+    found = []
+    if trains:
+        found.append(_role("learner", learner.workers, learner.num_cpus, learner.num_gpus, learner.resources, ".workers"))
+    if asks or ("data" in stages and measures):
+        found += [
+            _role("rollout", rollout.replicas, rollout.num_cpus, rollout.num_gpus, rollout.resources, ".replicas"),
+            _role("reward", reward.replicas, reward.num_cpus, 0.0, reward.resources, ".replicas"),
+        ]
+    if driver.driver_cpus or driver.driver_resources:
+        found.append(_role("driver", 1, driver.driver_cpus, 0.0, driver.driver_resources, ""))
+    return found
+
+
+def _role(name: str, count: int, cpus: float, gpus: float, others: Resources, setting: str) -> Role:
+    each = {resource: amount for resource, amount in {"CPU": cpus, "GPU": gpus, **others}.items() if amount}
+    return Role(name, count, each, f"{name}{setting}")
+
+
+def nodes_of(listing: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """The live nodes in what `ray.nodes()` returns, less what Ray adds for its own use."""
+    alive = [node for node in listing if node["Alive"]]
+    hosts = Counter(node["NodeManagerAddress"] for node in alive)
+    return [
+        Node(
+            # Several nodes of one host are told apart by the start of their ids.
+            node["NodeManagerAddress"] + (f"/{node['NodeID'][:6]}" if hosts[node["NodeManagerAddress"]] > 1 else ""),
+            {
+                name: amount
+                for name, amount in node["Resources"].items()
+                if not name.startswith("node:") and name not in ("memory", "object_store_memory")
+            },
+        )
+        for node in alive
+    ]
+
+
+def plan(wanted: Sequence[Role], nodes: Sequence[Node]) -> Plan:
+    """Place workers one by one, those that take the rarest and the most first, each on the fullest node that has room."""
+    free = {node.name: dict(node.resources) for node in nodes}
+    placed: dict[str, dict[str, int]] = {role.name: {} for role in wanted}
+    for role in sorted(wanted, key=lambda role: _rank(role, nodes), reverse=True):
+        for _ in range(role.count):
+            having = [name for name, left in free.items() if _room(left, role.each)]
+            if not having:
+                break
+            # A node with rarer things keeps them for those who need them.
+            chosen = min(having, key=lambda name: (_spare(free[name], role.each), sum(free[name].values()), name))
+            for resource, amount in role.each.items():
+                free[chosen][resource] -= amount
+            placed[role.name][chosen] = placed[role.name].get(chosen, 0) + 1
+    return Plan(list(wanted), list(nodes), placed)
+
+
+def _rank(role: Role, nodes: Sequence[Node]) -> tuple[int, float]:
+    able = sum(_room(node.resources, role.each) for node in nodes)
+    return -able, max(role.each.values(), default=0.0)
+
+
+def _room(left: Resources, each: Resources) -> bool:
+    return all(left.get(resource, 0.0) + _PRECISION > amount for resource, amount in each.items())
+
+
+def _spare(left: Resources, each: Resources) -> int:
+    """Kinds of resource that would lie idle."""
+    return sum(1 for resource, amount in left.items() if amount > _PRECISION and resource not in each)
+
+
+def require(found: Plan) -> None:
+    """Refuse what cannot be placed.
+
+    Raises:
+        BadInput: one line with what is asked, what there is, and what to change.
+    """
+    if found.fits:
+        return
+    asked = ", ".join(f"{role.name} {role.count} x {show(role.each)}" for role in found.roles)
+    there = ", ".join(f"{node.name} has {show(node.resources)}" for node in found.nodes) or "no node"
+    short = ", ".join(f"{found.missing(role)} {role.name}" for role in found.roles if found.missing(role))
+    raise BadInput(f"the cluster has no place for {short}; asked: {asked}; there: {there}; {_advice(found)}")
+
+
+def _advice(found: Plan) -> str:
+    for role in found.roles:
+        if not found.missing(role):
+            continue
+        if not any(_room(node.resources, role.each) for node in found.nodes):
+            return (
+                f"change: no single node has {show(role.each)} for one {role.name}: lower what it takes, or add such a node"
+            )
+        others = [other for other in found.roles if other != role]
+        for count in range(role.count - 1, 0, -1):
+            if plan([*others, Role(role.name, count, role.each, role.setting)], found.nodes).fits:
+                return f"change: {role.setting}={count} fits, or add {found.missing(role)} x {show(role.each)}"
+    return "change: fewer or smaller workers, or more nodes"
+
+
+def show(resources: Resources) -> str:
+    """Resources as a person writes them."""
+    shown = [*(name for name in _SHOWN if name in resources), *sorted(set(resources) - {*_SHOWN})]
+    return "{" + ", ".join(f"{name} {resources[name]:g}" for name in shown if not _implied(name)) + "}"
+
+
+def _implied(resource: str) -> bool:
+    return resource.startswith(("accelerator_type:", "node:"))
+
+
+def table(found: Plan) -> str:
+    """The plan, a line for each role."""
+    lines = []
+    for role in found.roles:
+        where = ", ".join(f"{count} on {node}" for node, count in sorted(found.placed[role.name].items()))
+        lines.append(f"{role.name:<8} {role.count:>4} x {show(role.each):<24} {where or 'no place'}")
+    free = [f"{node.name:<33} {show(node.resources)}" for node in found.nodes]
+    return "\n".join([*lines, "", "nodes", *free])

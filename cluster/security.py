@@ -1,0 +1,26 @@
+"""Who may talk to a Ray cluster: this machine, if the cluster is its own, and whoever has the token."""
+
+import os
+from pathlib import Path
+
+from cluster.config import RunSettings
+
+
+def present_token() -> None:
+    """Show the token that is at hand to every cluster, unless RAY_AUTH_MODE says otherwise.
+
+    To be called before Ray is imported. Ray's own clusters start with tokens; its job client presents one only if told to.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    at_hand = os.environ.get("RAY_AUTH_TOKEN") or (Path(named) if named else Path.home() / ".ray" / "auth_token").is_file()
+    if at_hand:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def stay_on_loopback(settings: RunSettings) -> None:
+    """Let nothing of a cluster that this process starts listen beyond this machine; to be called before Ray is imported.
+
+    By itself Ray listens on every address. It keeps to 127.0.0.1 where it thinks that it cannot have other nodes.
+    """
+    if settings.cluster.address is None and not os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
