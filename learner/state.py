@@ -95,7 +95,7 @@ def _whole(parameter: Parameter, optimizer: Any, kind: str) -> Tensor:
 def _put(parameter: Parameter, optimizer: Any, kind: str, value: Tensor) -> None:
     """The inverse of `_whole`; a weight goes into the model as well as into the optimizer's copy."""
     from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     if isinstance(optimizer, torch.optim.Optimizer):
         (parameter if kind == _WEIGHT else optimizer.state[parameter][kind]).copy_(value)
