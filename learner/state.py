@@ -36,6 +36,8 @@ def save(folder: Path, trained: dict[str, Parameter], optimizer: Any, steps: int
     folder.mkdir(parents=True, exist_ok=True)
     first = dist.get_rank() == 0
     tensors = {}
+    if steps:
+        _link_moments(optimizer)
     for name, parameter in trained.items():
         for kind in (_WEIGHT, *_MOMENTS) if steps else (_WEIGHT,):
             value = _whole(parameter, optimizer, kind)
@@ -94,8 +96,8 @@ def _whole(parameter: Parameter, optimizer: Any, kind: str) -> Tensor:
 @torch.no_grad()
 def _put(parameter: Parameter, optimizer: Any, kind: str, value: Tensor) -> None:
     """The inverse of `_whole`; a weight goes into the model as well as into the optimizer's copy."""
-    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
     from deepspeed.runtime.zero import GatheredParameters
+    from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
     if isinstance(optimizer, torch.optim.Optimizer):
         (parameter if kind == _WEIGHT else optimizer.state[parameter][kind]).copy_(value)
@@ -143,5 +145,11 @@ def _make_moments(optimizer: Any, steps: int) -> None:
             if moment not in state:
                 state[moment] = torch.zeros_like(share)
         state["step"] = torch.tensor(float(steps))
+    _link_moments(optimizer)
+
+
+def _link_moments(optimizer: Any) -> None:
+    """Let every parameter find its moments (ZeRO 1 and 2); DeepSpeed does so too early, after the first group's step."""
     if hasattr(optimizer, "_lazy_init_hp_params_optimizer_state"):
+        optimizer._hp_optimizer_states_linked = False
         optimizer._lazy_init_hp_params_optimizer_state()

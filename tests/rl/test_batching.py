@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from rl.batching import Example, collate, plan
 from rl.losses import token_logprobs
 
-
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40)
 
 
