@@ -66,6 +66,29 @@ def data(
     typer.echo(json.dumps(benchmarks.data.measure(load(config, []), slots=slots), indent=2))
 
 
+@app.command()
+def learner(
+    sequences: Annotated[int, typer.Option(min=2, help="Sequences in the batch, of mixed lengths.")] = 96,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed steps of each way, which take turns.")] = 5,
+    token_budget: Annotated[int, typer.Option(min=64, help="Tokens of a micro-batch.")] = 8192,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the model.")] = 4,
+    hidden: Annotated[int, typer.Option(min=32, help="Its width.")] = 128,
+    vocabulary: Annotated[int, typer.Option(min=300, help="Its vocabulary.")] = 400,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+) -> None:
+    """Packed sequences against padded ones, and against a bare DeepSpeed loop over the same packed rows."""
+    import benchmarks.learner
+    from learner.settings import ScratchModel
+
+    model = ScratchModel(
+        layers=layers, hidden=hidden, heads=max(hidden // 32, 1), intermediate=3 * hidden, vocabulary=vocabulary
+    )
+    found = benchmarks.learner.measure(
+        model=model, sequences=sequences, token_budget=token_budget, rounds=rounds, threads=threads
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     """The programs to run.
 

@@ -56,6 +56,7 @@ class StreamJob:
     settings: PolicySettings
     seed: int
     token_budget: int
+    packing: bool
     max_length: int
     sync_deadline_s: float
     applications: Mapping[str, str]
@@ -219,7 +220,7 @@ class ExperienceStream:
         self._metrics[step] = _batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
         annotated = [group for _, group, _ in groups]
         return [
-            _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job.token_budget, self._settings.max_tokens)
+            _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job)
             for begin in range(self._settings.updates)
         ]
 
@@ -288,7 +289,7 @@ def replacements(problems: Sequence[Problem], tried: Sequence[Problem], count: i
     return random.Random(f"{seed}/{len(tried)}").sample(left, min(count, len(left)))
 
 
-def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget: int, longest: int) -> list[MiniBatch]:
+def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, job: StreamJob) -> list[MiniBatch]:
     """What one optimizer step is taken on, by rank."""
     examples = [
         Example(
@@ -302,8 +303,8 @@ def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, token_budget
         for group in groups
         for trajectory in group
     ]
-    totals = Totals(sum(len(example.response_ids) for example in examples), len(examples), longest)
-    cuts = plan([example.length for example in examples], ranks, token_budget)
+    totals = Totals(sum(len(example.response_ids) for example in examples), len(examples), job.settings.max_tokens)
+    cuts = plan([example.length for example in examples], ranks, job.token_budget, padded=not job.packing)
     return [MiniBatch([[examples[index] for index in cut] for cut in share], totals) for share in cuts]
 
 

@@ -240,6 +240,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             settings=settings,
             seed=job.settings.seed,
             token_budget=job.settings.learner.token_budget,
+            packing=job.settings.learner.packing,
             max_length=job.settings.rollout.max_length,
             sync_deadline_s=job.settings.rollout.sync_deadline_s,
             applications=dict(zip(("rollout", "reward"), application_names(job.settings), strict=False)),

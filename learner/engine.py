@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from learner import lora, state
+from learner.scorer import Scorer
 from learner.settings import LearnerSettings
 from rl.batching import MicroBatch
-from rl.losses import token_logprobs
-
-_TAG = "state"
 
 Loss = Callable[[Tensor, Tensor, MicroBatch], Tensor]
 """(log-probabilities `[B, T]`, entropies `[B, T]`, micro-batch) to this micro-batch's share of the loss."""
-
-
-def load_model(folder: str | Path, settings: LearnerSettings) -> PreTrainedModel:
-    """The model at `folder` in the learner's dtype, attending without a mask over right-padded rows."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa")
 
 
 def prepare_process(settings: LearnerSettings) -> None:
@@ -45,21 +39,38 @@ class LearnerEngine:
 
     def __init__(self, model: PreTrainedModel, settings: LearnerSettings, lr: float, weight_decay: float) -> None:
         prepare_process(settings)
+        self._settings = settings
         import deepspeed
 
         self._deepspeed = deepspeed
         deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
+        if settings.lora is not None:
+            lora.add_adapters(model, settings.lora)
+        if settings.gradient_checkpointing:
+            _checkpoint_gradients(model, settings)
+        self._scorer = Scorer(model, settings)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
-            model=model, model_parameters=_parameter_groups(model, weight_decay), config=_deepspeed_config(settings, lr)
+            model=self._scorer,
+            model_parameters=_parameter_groups(model, weight_decay),
+            config=_deepspeed_config(settings, lr),
         )
         self.device = self._engine.device
         self.model: PreTrainedModel = model
+        self._steps = 0
 
     def logprobs(self, batch: MicroBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the micro-batch's targets, and entropies, both `[B, T]`."""
-        logits = self._engine(input_ids=batch.token_ids.to(self.device), use_cache=False).logits
-        return token_logprobs(logits, batch.targets.to(self.device), temperature)
+        """Log-probabilities of the micro-batch's response tokens, and entropies, both `[B, T]` and 0 elsewhere."""
+        logprobs, entropies = self._engine(batch.to(self.device), self._scorer.logprobs(temperature))
+        return logprobs, entropies
+
+    @torch.no_grad()
+    def hits(self, batch: MicroBatch) -> Tensor:
+        """Whether each response token is the likeliest one after the right ones before it, `[B, T]`."""
+        self._engine.eval()
+        (hits,) = self._engine(batch.to(self.device), self._scorer.hits)
+        found: Tensor = hits
+        return found
 
     def update(self, micro_batches: Sequence[MicroBatch], loss: Loss, lr: float, temperature: float = 1.0) -> float:
         """One optimizer step over this rank's micro-batches; every rank brings as many.
@@ -80,6 +91,7 @@ class LearnerEngine:
             self._engine.backward(part * self.ranks, scale_wrt_gas=False)
             self._engine.step()
             total += float(part.detach())
+        self._steps += 1
         return total
 
     def gradient_norm(self) -> float | None:
@@ -89,11 +101,15 @@ class LearnerEngine:
 
     @contextmanager
     def full_weights(self) -> Iterator[dict[str, Tensor]]:
-        """The whole model's weights by their Hugging Face names, gathered on every rank under ZeRO-3."""
-        parameters = dict(self.model.named_parameters())
-        sharded = [parameter for parameter in parameters.values() if hasattr(parameter, "ds_id")]
+        """The whole model's weights by their Hugging Face names, adapters merged, gathered on every rank under ZeRO-3."""
+        sharded = [parameter for parameter in self.model.parameters() if hasattr(parameter, "ds_id")]
         with self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded)):
-            yield {name: parameter.detach().cpu() for name, parameter in parameters.items()}
+            yield {name: weight.cpu() for name, weight in self._weights()}
+
+    def _weights(self) -> Iterable[tuple[str, Tensor]]:
+        if self._settings.lora is not None:
+            return lora.merged(self.model)
+        return ((name, parameter.detach()) for name, parameter in self.model.named_parameters())
 
     def export(self, folder: str, tokenizer: PreTrainedTokenizerFast) -> None:
         """Write model and tokenizer to a Hugging Face folder; all ranks join, rank 0 writes, and it appears whole."""
@@ -111,14 +127,16 @@ class LearnerEngine:
             shutil.rmtree(old, ignore_errors=True)
 
     def save(self, folder: str, progress: dict[str, Any]) -> None:
-        """Write this rank's share of the training state, and how far training has come."""
-        self._engine.save_checkpoint(folder, tag=_TAG, client_state={"progress": progress})
+        """Write the training state, and how far training has come; all ranks join."""
+        state.save(Path(folder), self._trained(), self._optimizer, self._steps, progress)
 
     def restore(self, folder: str) -> dict[str, Any]:
-        """Read what `save` wrote; returns how far training had come."""
-        _, state = self._engine.load_checkpoint(folder, tag=_TAG)
-        progress: dict[str, Any] = state["progress"]
+        """Read what `save` wrote with any number of ranks; returns how far training had come."""
+        self._steps, progress = state.restore(Path(folder), self._trained(), self._optimizer)
         return progress
+
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
     def sum_over_ranks(self, values: Mapping[str, float]) -> dict[str, float]:
         """Each value added up over the ranks."""
@@ -142,14 +160,34 @@ def _parameter_groups(model: PreTrainedModel, weight_decay: float) -> list[dict[
     ]
 
 
+def _checkpoint_gradients(model: PreTrainedModel, settings: LearnerSettings) -> None:
+    """Compute activations again in the backward pass."""
+    # ZeRO-3 frees weights between the passes, which the other kind takes for a change of what was computed.
+    reentrant = settings.zero_stage == 3
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
+    if reentrant:
+        # That kind has no gradient to pass on where a layer's input needs none, as under frozen embeddings.
+        model.enable_input_require_grads()
+
+
+def _offload(settings: LearnerSettings) -> dict[str, Any]:
+    """What stays in the host's memory."""
+    where = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    return {
+        **({"offload_optimizer": where} if settings.offload != "none" else {}),
+        **({"offload_param": where} if settings.offload == "all" else {}),
+    }
+
+
 def _deepspeed_config(settings: LearnerSettings, lr: float) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": settings.grad_clip,
         "steps_per_print": 10**9,
-        "zero_optimization": {"stage": settings.zero_stage},
-        "bf16": {"enabled": settings.dtype == "bfloat16"},
+        "zero_optimization": {"stage": settings.zero_stage, **_offload(settings)},
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": settings.precision == "bfloat16"},
         # PyTorch's own AdamW needs no compiler.
         "optimizer": {
             "type": "AdamW",

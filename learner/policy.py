@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from learner import checkpoints
-from learner.engine import LearnerEngine, load_model
+from learner.engine import LearnerEngine
 from learner.schedule import learning_rate
+from learner.scorer import Scorer, load_model
 from learner.settings import LearnerSettings, PolicySettings
 from rl.batching import Example, MicroBatch, collate
-from rl.losses import Totals, kl_penalty, policy_loss, token_logprobs
+from rl.losses import Totals, kl_penalty, policy_loss
 from rl.published_weights import publish
 from rl.tokens import load_tokenizer
 
@@ -90,7 +91,7 @@ def train(job: PolicyJob) -> None:
 def _train(job: PolicyJob) -> None:
     settings = job.settings
     model = load_model(job.model_folder, job.learner)
-    reference = deepcopy(model).eval() if settings.kl else None
+    reference = Scorer(deepcopy(model).eval(), job.learner) if settings.kl else None
     engine = LearnerEngine(model, job.learner, settings.lr, settings.weight_decay)
     if reference is not None:
         reference.to(engine.device)
@@ -130,7 +131,7 @@ def _train(job: PolicyJob) -> None:
 
 def _learn(
     engine: LearnerEngine,
-    reference: torch.nn.Module | None,
+    reference: Scorer | None,
     share: Share,
     settings: PolicySettings,
     pad_id: int,
@@ -139,10 +140,12 @@ def _learn(
     """The optimizer steps on one batch of experience; returns metrics over the whole batch."""
     batches = [[collate(cut, pad_id) for cut in mini_batch.micro_batches] for mini_batch in share.mini_batches]
     if settings.mismatch != "measure":
-        batches = [[_with_old_logprobs(engine, batch, settings.temperature) for batch in cuts] for cuts in batches]
+        # The first update's own pass is by the policy before it moves.
+        later = [[_with_old_logprobs(engine, batch, settings.temperature) for batch in cuts] for cuts in batches[1:]]
+        batches = [batches[0], *later]
     parts = [
-        _update(engine, reference, cuts, mini_batch.totals, settings, lr)
-        for cuts, mini_batch in zip(batches, share.mini_batches, strict=True)
+        _update(engine, reference, cuts, mini_batch.totals, settings, lr, unmoved=index == 0)
+        for index, (cuts, mini_batch) in enumerate(zip(batches, share.mini_batches, strict=True))
     ]
     for moved in parts[1:]:
         # The policy has moved since these were sampled: their difference says nothing about the engines.
@@ -173,18 +176,21 @@ def _with_old_logprobs(engine: LearnerEngine, batch: MicroBatch, temperature: fl
 
 def _update(
     engine: LearnerEngine,
-    reference: torch.nn.Module | None,
+    reference: Scorer | None,
     batches: Sequence[MicroBatch],
     totals: Totals,
     settings: PolicySettings,
     lr: float,
+    unmoved: bool,
 ) -> dict[str, float]:
-    """One optimizer step; returns this rank's sums."""
+    """One optimizer step, the batch's first one by an unmoved policy; returns this rank's sums."""
     measured = ("clipped", "mismatch", "divergence", "beyond_cap")
     sums = dict.fromkeys(("entropy", "kl", "tokens", *measured), 0.0)
 
     def loss(logprobs: Tensor, entropies: Tensor, batch: MicroBatch) -> Tensor:
         batch = batch.to(logprobs.device)
+        if unmoved and settings.mismatch != "measure":
+            batch = replace(batch, old_logprobs=logprobs.detach())
         mask = batch.response_mask
         result = policy_loss(logprobs, batch, totals, settings)
         sums["entropy"] += float((entropies * mask).sum())
@@ -201,10 +207,9 @@ def _update(
 
 
 @torch.no_grad()
-def _reference_logprobs(reference: torch.nn.Module, batch: MicroBatch, temperature: float) -> Tensor:
-    device = next(reference.parameters()).device
-    logits = reference(input_ids=batch.token_ids.to(device), use_cache=False).logits
-    return token_logprobs(logits, batch.targets.to(device), temperature)[0]
+def _reference_logprobs(reference: Scorer, batch: MicroBatch, temperature: float) -> Tensor:
+    logprobs: Tensor = reference(batch, reference.logprobs(temperature))[0]
+    return logprobs
 
 
 def _synchronise(engine: LearnerEngine, job: PolicyJob, version: int, pad_id: int) -> float:

@@ -33,6 +33,22 @@ class ScratchModel(Settings):
         return self
 
 
+class LoraSettings(Settings):
+    """Low-rank adapters: the model stays as it is, and what is learned is merged into the weights that leave the learner."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    """The adapters' product counts `alpha / rank` times."""
+    targets: list[str] | None = Field(None, min_length=1)
+    """Names of the layers that get one, as `q_proj`; None is every linear layer but the output layer."""
+
+    @model_validator(mode="after")
+    def _output_layer_stays(self) -> "LoraSettings":
+        if "lm_head" in (self.targets or ()):
+            raise ValueError("targets: lm_head cannot have an adapter, log-probabilities are computed from its own weight")
+        return self
+
+
 class LearnerSettings(Settings):
     """The workers that Ray Train runs and the DeepSpeed engine in each of them."""
 
@@ -44,13 +60,38 @@ class LearnerSettings(Settings):
     threads: int = Field(1, ge=1)
     """Threads of each worker on CPU."""
     zero_stage: Literal[0, 1, 2, 3] = 2
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What a GPU leaves in the host's memory between its uses: the optimizer's state, or (ZeRO 3) the parameters as well."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of weights and activations, the optimizer's copy being fp32; None is bfloat16 on GPUs and float32 on CPUs."""
+    gradient_checkpointing: bool = False
+    """Whether activations inside a layer are computed again for the gradient instead of kept."""
+    packing: bool = True
+    """Whether sequences stand end to end; false pads them to the longest of a micro-batch."""
     token_budget: int = Field(8192, ge=64)
-    """Tokens of one micro-batch, padding included."""
+    """Tokens of one micro-batch, padding included where there is any."""
+    logprob_chunk: int = Field(1024, ge=1)
+    """Tokens whose distribution over the whole vocabulary exists at a time."""
+    lora: LoraSettings | None = None
     beta2: float = Field(0.95, gt=0, lt=1)
     grad_clip: float = Field(1.0, gt=0)
     max_failures: int = Field(2, ge=0)
     """How often Ray Train restarts the workers from the last checkpoint."""
+
+    @model_validator(mode="after")
+    def _stage_can(self) -> "LearnerSettings":
+        if self.offload == "all" and self.zero_stage != 3:
+            raise ValueError(f"offload: all needs zero_stage 3, it is {self.zero_stage}")
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("offload: optimizer needs zero_stage 1, 2 or 3, it is 0")
+        if self.precision == "bfloat16" and self.zero_stage == 0:
+            raise ValueError("zero_stage must be 1, 2 or 3 with bfloat16: at 0 there is no fp32 copy of the weights")
+        return self
+
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """The dtype that is meant."""
+        return self.dtype or ("bfloat16" if self.num_gpus else "float32")
 
 
 class SupervisedSettings(Settings):

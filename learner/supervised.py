@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from learner import checkpoints
-from learner.engine import LearnerEngine, load_model
+from learner.engine import LearnerEngine
 from learner.schedule import learning_rate
+from learner.scorer import load_model
 from learner.settings import LearnerSettings, SupervisedSettings
 from rl.batching import Example, MicroBatch, collate, plan
 from rl.losses import supervised_loss
@@ -51,7 +51,7 @@ def train(job: SupervisedJob) -> None:
     steps_per_epoch = math.ceil(len(job.training) / settings.batch_size)
     if not progress and settings.max_seconds is not None:
         # Training that goes on from a finished model may not lead below it: that model is the first candidate.
-        best = _exact_match(engine, job.validation, job.learner.token_budget, pad_id)
+        best = _exact_match(engine, job.validation, job.learner, pad_id)
         engine.export(job.output_folder, tokenizer)
     started = time.monotonic() - spent
     finished = bool(progress.get("finished", False))
@@ -63,7 +63,7 @@ def train(job: SupervisedJob) -> None:
                 elapsed / settings.max_seconds if settings.max_seconds else step / (steps_per_epoch * settings.decay_epochs)
             )
             lr = learning_rate(settings.lr, step, settings.warmup_steps, done, settings.final_lr)
-            losses += _update(engine, batch, job.learner.token_budget, pad_id, lr)
+            losses += _update(engine, batch, job.learner, pad_id, lr)
             step, batches = step + 1, batches + 1
             if settings.max_seconds and elapsed >= settings.max_seconds:
                 finished = True
@@ -72,7 +72,7 @@ def train(job: SupervisedJob) -> None:
         finished = finished or (settings.max_seconds is None and epoch >= settings.epochs)
         if epoch % settings.evaluate_every and not finished:
             continue
-        accuracy = _exact_match(engine, job.validation, job.learner.token_budget, pad_id)
+        accuracy = _exact_match(engine, job.validation, job.learner, pad_id)
         improved = accuracy > best
         # While the rate still falls accuracy is noisy and rises with it: only what comes after can show an end.
         best, stale = max(best, accuracy), 0 if improved or epoch <= settings.decay_epochs else stale + 1
@@ -104,31 +104,30 @@ def _epoch(job: SupervisedJob, epoch: int) -> list[list[Example]]:
     return batches
 
 
-def _share(engine: LearnerEngine, batch: Sequence[Example], token_budget: int, pad_id: int) -> list[MicroBatch]:
+def _share(engine: LearnerEngine, batch: Sequence[Example], learner: LearnerSettings, pad_id: int) -> list[MicroBatch]:
     """This rank's micro-batches of a batch that every rank knows."""
-    cuts = plan([example.length for example in batch], engine.ranks, token_budget)[engine.rank]
+    cuts = plan([example.length for example in batch], engine.ranks, learner.token_budget, padded=not learner.packing)[
+        engine.rank
+    ]
     return [collate([batch[index] for index in cut], pad_id) for cut in cuts]
 
 
-def _update(engine: LearnerEngine, batch: Sequence[Example], token_budget: int, pad_id: int, lr: float) -> float:
+def _update(engine: LearnerEngine, batch: Sequence[Example], learner: LearnerSettings, pad_id: int, lr: float) -> float:
     total = float(sum(len(example.response_ids) for example in batch))
 
     def loss(logprobs: Tensor, entropies: Tensor, micro_batch: MicroBatch) -> Tensor:
         return supervised_loss(logprobs, micro_batch.response_mask.to(logprobs.device), total)
 
-    return engine.update(_share(engine, batch, token_budget, pad_id), loss, lr)
+    return engine.update(_share(engine, batch, learner, pad_id), loss, lr)
 
 
-@torch.no_grad()
-def _exact_match(engine: LearnerEngine, examples: Sequence[Example], token_budget: int, pad_id: int) -> float:
+def _exact_match(engine: LearnerEngine, examples: Sequence[Example], learner: LearnerSettings, pad_id: int) -> float:
     """Share of examples whose whole chain greedy decoding would reproduce, token by token.
 
     One forward pass tells: if every token is the likeliest after the right ones before it, decoding arrives there.
     """
-    engine.model.eval()
     right = 0.0
-    for batch in _share(engine, examples, token_budget, pad_id):
-        logits = engine.model(input_ids=batch.token_ids.to(engine.device), use_cache=False).logits
-        hits = (logits.argmax(-1).cpu() == batch.targets) | ~batch.response_mask.bool()
-        right += float((hits.all(dim=1) & batch.response_mask.any(dim=1)).sum())
+    for batch in _share(engine, examples, learner, pad_id):
+        missed = batch.response_mask.bool() & ~engine.hits(batch).cpu()
+        right += float((~missed.any(dim=1) & batch.response_mask.any(dim=1)).sum())
     return engine.sum_over_ranks({"right": right})["right"] / max(len(examples), 1)

@@ -33,7 +33,10 @@ class OneProcess:
     def gradient_norm(self):
         return None
 
+    passes = 0
+
     def logprobs(self, batch, temperature):
+        self.passes += 1
         return token_logprobs(self.model(batch.token_ids).logits, batch.targets, temperature)
 
 
@@ -108,3 +111,11 @@ def test_every_update_on_a_batch_is_compared_with_the_policy_before_the_first(mo
     # The second update's ratios have left 1; the first one's are all there.
     assert 0.4 < metrics["clip_fraction"] <= 0.5
     assert metrics["rollout_mismatch"] < exp(-8)
+
+
+@pytest.mark.parametrize(("mismatch", "passes"), [("measure", 2), ("truncate", 3)])
+def test_only_updates_after_the_first_need_a_pass_for_old_logprobs(model, mismatch, passes):
+    engine = OneProcess(model)
+    mini_batch = MiniBatch([[probe(model)]], Totals(3, 1, 3))
+    _learn(engine, None, Share([mini_batch] * 2, {}), PolicySettings(mismatch=mismatch), 0, 1e-3)
+    assert engine.passes == passes

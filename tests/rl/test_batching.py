@@ -7,18 +7,39 @@ from hypothesis import strategies as st
 from rl.batching import Example, collate, plan
 from rl.losses import token_logprobs
 
+LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=40)
 
-@given(st.lists(st.integers(2, 60), min_size=1, max_size=40), st.integers(1, 4), st.integers(8, 200))
-def test_every_example_once_and_as_many_passes_on_every_rank(lengths, ranks, budget):
-    shares = plan(lengths, ranks, budget)
+
+@given(LENGTHS, st.integers(1, 4), st.integers(8, 200), st.booleans())
+def test_every_example_once_and_as_many_passes_on_every_rank(lengths, ranks, budget, padded):
+    shares = plan(lengths, ranks, budget, padded=padded)
     assert len(shares) == ranks
     assert len({len(share) for share in shares}) == 1
     seen = sorted(index for share in shares for cut in share for index in cut)
     assert seen == list(range(len(lengths)))
-    for share in shares:
-        for cut in share:
-            padded = len(cut) * max((lengths[index] for index in cut), default=0)
-            assert padded <= budget or len(cut) == 1
+    for cut in (cut for share in shares for cut in share if len(cut) > 1):
+        own = [lengths[index] for index in cut]
+        assert (len(own) * max(own) if padded else sum(own)) <= budget
+
+
+@given(LENGTHS, st.integers(1, 4), st.integers(60, 200))
+def test_packed_cuts_are_even(lengths, ranks, budget):
+    shares = plan(lengths, ranks, budget)
+    sizes = [sum(lengths[index] for index in cut) for share in shares for cut in share]
+    # Filling the emptiest leaves no two further apart than one example.
+    assert max(sizes) - min(sizes) <= max(lengths)
+    loads = [sum(lengths[index] for cut in share for index in cut) for share in shares]
+    assert max(loads) - min(loads) <= 2 * max(lengths)
+
+
+def test_packing_takes_the_fewest_micro_batches_that_hold_the_tokens():
+    assert [len(share) for share in plan([60, 20, 20, 20, 40, 40], 1, 100)] == [2]
+    assert [len(share) for share in plan([60, 20, 20, 20, 40, 40], 1, 100, padded=True)] == [4]
+
+
+def test_a_batch_of_nothing_is_a_pass_of_nothing():
+    for padded in (False, True):
+        assert plan([], 2, 100, padded=padded) == [[[]], [[]]]
 
 
 def test_collate_places_targets_and_masks():
@@ -31,6 +52,7 @@ def test_collate_places_targets_and_masks():
     assert batch.old_logprobs.tolist() == batch.rollout_logprobs.tolist() == [[0, -1, -2], [-3, 0, 0]]
     assert batch.segments.tolist() == [[0, 0, 1], [0, 0, 0]]
     assert batch.final_advantages.tolist() == [0.25, 0]
+    assert batch.lengths.tolist() == [3, 1]
 
 
 def test_temperature_scales_the_distribution():

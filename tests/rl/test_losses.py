@@ -29,6 +29,7 @@ def one_row(ratios, advantages, segments=None, final=0.0, engine=None):
         rollout_logprobs=old - drift,
         segments=torch.tensor([segments or [0] * count]),
         final_advantages=torch.tensor([final]),
+        lengths=torch.tensor([count]),
     )
     return old + torch.log(torch.tensor([ratios])), batch
 
