@@ -234,7 +234,13 @@ def anchors(
 
 
 def _teacher_anchors(
-    sources: "list[Source]", settings: RunSettings, runs: Path, timeout: float, memory: int, mode: Level | None, as_json: bool
+    sources: "list[Source]",
+    settings: RunSettings,
+    runs: Path,
+    timeout: float,
+    memory: int,
+    mode: Level | None,
+    as_json: bool,
 ) -> None:
     """Show what a teacher's anchors come to, a program after the other and in sum."""
     from cluster.data.teacher.anchors import summary_of, teacher_anchors, told

@@ -26,7 +26,16 @@ SPLIT = {"problems": 4, "chains": True, "grammar": {}}
 
 
 def configuration(folder, url, **teacher):
-    asked = {"base_url": url, "model": "m", "tries": 2, "longest_wait_s": 0.01, "deadline_s": 5, "down_after": 2, "in_flight": 1, **teacher}
+    asked = {
+        "base_url": url,
+        "model": "m",
+        "tries": 2,
+        "longest_wait_s": 0.01,
+        "deadline_s": 5,
+        "down_after": 2,
+        "in_flight": 1,
+        **teacher,
+    }
     data = {**dict.fromkeys(("sft", "validation", "rl", "heldout"), SPLIT), "teacher": asked}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump({"name": "run", "data": data}))
@@ -47,7 +56,9 @@ def codereason(monkeypatch, capsys, tmp_path):
 
 def programs(folder, *names):
     path = folder / "programs.jsonl"
-    path.write_text("".join(json.dumps({"id": name, "code": CODE.replace("y", name), "call": "f(1)"}) + "\n" for name in names))
+    path.write_text(
+        "".join(json.dumps({"id": name, "code": CODE.replace("y", name), "call": "f(1)"}) + "\n" for name in names)
+    )
     return path
 
 

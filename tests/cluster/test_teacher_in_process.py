@@ -102,11 +102,15 @@ def test_a_folder_without_a_model(tmp_path):
 def test_a_build_whose_teacher_gives_no_right_chain_is_told_so(cluster, tiny_model, tmp_path):
     split = {"problems": 3, "chains": True, "grammar": {"statements": [1, 2]}}
     (tmp_path / "p.jsonl").write_text(
-        "".join(json.dumps({"code": f"def f(a):\n    b = a + {n}\n    return b\n", "call": f"f({n})"}) + "\n" for n in range(3))
+        "".join(
+            json.dumps({"code": f"def f(a):\n    b = a + {n}\n    return b\n", "call": f"f({n})"}) + "\n" for n in range(3)
+        )
     )
     taught = {"problems": 3, "chains": "teacher", "file": str(tmp_path / "p.jsonl")}
     teacher = {"model": str(tiny_model), "in_process": ENGINES, "max_tokens": 100, "chain_samples": 2}
-    config = RunSettings.model_validate({"name": "run", "data": {**dict.fromkeys(SPLITS, split), "sft": taught, "teacher": teacher}})
+    config = RunSettings.model_validate(
+        {"name": "run", "data": {**dict.fromkeys(SPLITS, split), "sft": taught, "teacher": teacher}}
+    )
     run = RunFolder(tmp_path / "run")
     asks = open_teacher(config.data, run.path / "data")
     with pytest.raises(BadInput, match="no row is a problem that can be used") as error:

@@ -1,4 +1,4 @@
-"""Anchors from the teacher (StepCodeReasoner 3.2: GPT-4o places them), each program verified and held against our engine's."""
+"""Anchors from the teacher (StepCodeReasoner 3.2: GPT-4o places them), verified and held against our engine's."""
 
 import re
 from collections import Counter
@@ -117,9 +117,13 @@ def summary_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def told(row: dict[str, Any]) -> str:
     """A row or the summary for people."""
     if "programs" in row:
-        agree = "" if row["identical_share"] is None else (
-            f"\nplaced as our engine places them: {row['identical_share']:.1%} of the verified programs "
-            f"(between two of the paper's teachers: 84.2%), {row['shared_anchors']:.1%} of the anchors of either"
+        agree = (
+            ""
+            if row["identical_share"] is None
+            else (
+                f"\nplaced as our engine places them: {row['identical_share']:.1%} of the verified programs "
+                f"(between two of the paper's teachers: 84.2%), {row['shared_anchors']:.1%} of the anchors of either"
+            )
         )
         refused = "".join(f"\n  {count:>5}  {kind}" for kind, count in sorted(row["refused"].items()))
         return f"verified: {row['verified']} of {row['programs']} programs ({row['verified_share']:.1%}){refused}{agree}"

@@ -196,9 +196,15 @@ class _Rounds:
                 if answer.finish != "too long":
                     self._answers.put(key, answer)
         except RayError as error:
-            raise TeacherDown(f"data.teacher.in_process: {str(error).strip().splitlines()[-1]}") from None
+            raise TeacherDown(f"data.teacher.in_process: {_cause(str(error).strip())}") from None
         for question, answered in waiting:
             answered.set_result(found[question.key(self._settings.model)])
+
+
+def _cause(told: str) -> str:
+    """What went wrong in a worker: of all that Ray tells of it, the first line `Type: message`."""
+    lines = told.splitlines()
+    return next((line for line in lines if re.match(r"[A-Za-z_][\w.]*: \S", line)), lines[0])
 
 
 def _whole(answer: Answer) -> str:

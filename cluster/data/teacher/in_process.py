@@ -54,7 +54,9 @@ class _Answering:
         self._engine = self._loop.run_until_complete(self._opened(settings.model))
 
     async def _opened(self, model: str) -> Engine:
-        return Engine(model, self._engines, seed=0)
+        engine = Engine(model, self._engines, seed=0)
+        await engine.start(version=0)
+        return engine
 
     def __call__(self, batch: Any) -> dict[str, list[str]]:
         """Answers to a batch of questions."""
