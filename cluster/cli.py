@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from cluster import audit, bench, job_commands, sandbox_service, watch_commands
-from cluster.config import BadInput, load
+from cluster.config import BadInput, RunSettings, load
 from cluster.security import present_token, stay_on_loopback
 from reward.sandbox import Level
 
@@ -239,10 +239,20 @@ def anchors(
     memory: Memory = 512,
     mode: Mode = None,
     as_repr: Annotated[bool, typer.Option("--repr", help="States as repr(value), strings quoted; str(value) else.")] = False,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="Configuration whose data.teacher places them instead; verified.")
+    ] = None,
+    runs: Runs = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
     """Show a program with its print anchors, its states and its output."""
     from cluster.programs import show_anchors
+
+    if teacher is not None:
+        if as_repr:
+            raise BadInput("--repr: a teacher's anchors show str(value)")
+        _teacher_anchors(_sources(file, call, jsonl), load(teacher, []), runs, timeout, memory, mode, as_json)
+        return
 
     def show(shown: dict[str, Any]) -> None:
         states, found = "\n".join(shown["states"]), shown["exception"] or shown["output"]
@@ -252,6 +262,28 @@ def anchors(
 
     examine = partial(show_anchors, state_text="repr" if as_repr else "str")
     _each_program(_sources(file, call, jsonl), examine, None if as_json or jsonl else show, timeout, memory, mode)
+
+
+def _teacher_anchors(
+    sources: "list[Source]",
+    settings: RunSettings,
+    runs: Path,
+    timeout: float,
+    memory: int,
+    mode: Level | None,
+    as_json: bool,
+) -> None:
+    """Show what a teacher's anchors come to, a program after the other and in sum."""
+    from cluster.data.teacher.anchors import summary_of, teacher_anchors, told
+    from cluster.programs import open_sandbox
+    from reward.sandbox import Limits
+
+    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as opened:
+        rows = teacher_anchors(sources, settings, runs / settings.name / "anchors", opened)
+    summary = summary_of(rows)
+    for row in rows:
+        typer.echo(json.dumps(row) if as_json else told(row))
+    typer.echo(json.dumps(summary) if as_json else told(summary))
 
 
 @app.command()

@@ -67,11 +67,14 @@ class TaughtSettings(Settings):
 
 
 class TeacherSettings(Settings):
-    """A large language model behind an OpenAI-compatible endpoint, and how it is asked."""
+    """A large language model and how it is asked: behind an OpenAI-compatible endpoint, or by vLLM in Ray's workers."""
 
-    base_url: str = Field(pattern=r"^https?://\S+$")
-    """As the client library wants it, mostly ending in `/v1`."""
+    base_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    """The endpoint, as the client library wants it, mostly ending in `/v1`."""
+    in_process: RolloutSettings | None = None
+    """The engines that take an endpoint's place: how many, what each takes, and how it is built."""
     model: str = Field(min_length=1)
+    """What the endpoint calls it; for `in_process` its folder, in Hugging Face's format."""
     key_variable: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The environment variable that holds the key (its name, never the key); None where the endpoint wants none."""
     in_flight: int = Field(32, ge=1)
@@ -91,6 +94,17 @@ class TeacherSettings(Settings):
     chain_temperature: float = Field(0.6, ge=0)
     """This and the next are the successor's pipeline's."""
     chain_top_p: float = Field(0.9, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "TeacherSettings":
+        if (self.base_url is None) == (self.in_process is None):
+            raise ValueError("one of base_url (an endpoint) and in_process (vLLM in Ray's workers) is wanted")
+        if self.in_process is not None and self.max_tokens >= self.in_process.max_length:
+            raise ValueError(
+                f"max_tokens ({self.max_tokens}) leaves no room for a question in in_process.max_length "
+                f"({self.in_process.max_length})"
+            )
+        return self
 
 
 class SplitSettings(Settings):
@@ -202,7 +216,7 @@ class DataSettings(Settings):
     def _teacher_is_there(self) -> "DataSettings":
         for name in ("sft", "validation", "rl", "heldout"):
             if getattr(self, name).asks_teacher and self.teacher is None:
-                raise ValueError(f"{name} asks a teacher: data.teacher must say which, by base_url and model")
+                raise ValueError(f"{name} asks a teacher: data.teacher must say which, by model and base_url or in_process")
         return self
 
 

@@ -30,6 +30,8 @@ class Sampling:
     stop_token_id: int
     seed: int
     logprobs: bool = True
+    top_p: float = 1.0
+    """Below 1 the least likely tokens are never drawn."""
 
 
 def refuse_tied_embeddings(model_path: str) -> None:
@@ -103,6 +105,7 @@ class Engine:
         params = self._sampling_params(
             n=sampling.samples,
             temperature=sampling.temperature,
+            top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             stop_token_ids=[sampling.stop_token_id],
             seed=sampling.seed if sampling.temperature > 0 else None,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from cluster.config import DifficultySettings, RunSettings
+from cluster.config import DifficultySettings, FilterSettings, RunSettings
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem
@@ -22,6 +22,8 @@ _LICENCES = {
     "generator": "made here, Apache-2.0",
     "grid": "made here, Apache-2.0",
     "cruxeval": "MIT",
+    "humaneval": "MIT",
+    "mbpp": "CC-BY-4.0",
     "teacher": "as its terms say",
 }
 
@@ -39,6 +41,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         "`codereason data CONFIG` makes them. Every state and every output comes from executing the program, once as it is "
         "and once with its anchors; the two runs agree.",
         "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
+        "## Kept out\n\n" + _kept_out(settings.data.filters),
         "## What was set aside\n\n" + _funnel(funnel) + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
         "## Anchors a problem, per cent\n\n" + _anchors(splits),
         f"## Lengths in {unit}: median, 95th percentile, longest\n\n" + _lengths(splits, tokenizer),
@@ -81,6 +84,14 @@ def _split_rows(run: RunFolder, splits: dict[str, list[Problem]]) -> list[list[o
 
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _kept_out(filters: FilterSettings) -> str:
+    """The benchmarks that nothing was taken from, and what a split may not hold twice."""
+    files = _table(["benchmark", "sha256"], [[path.name, _hash(path)[:16]] for path in filters.benchmarks])
+    told = f"No problem shares {filters.ngram} words in a row with these files.\n\n{files}"
+    alike = "" if filters.alike is None else f"\n\nNo two programs share {filters.alike:.0%} of their token 5-grams."
+    return (told if filters.benchmarks else "No benchmark was named in `data.filters.benchmarks`.") + alike
 
 
 def _funnel(funnel: dict[str, dict[str, int]]) -> str:

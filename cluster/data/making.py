@@ -1,6 +1,7 @@
 """From a candidate to a problem: instrumented, run twice in the sandbox, and judged by what the runs gave."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 from cluster.config import SplitSettings
 from reward.tracing import Runner, agrees_with, trace
@@ -36,7 +37,7 @@ def make_problem(
         instrumented = instrument(candidate.code, candidate.call, state_text)
     except ProgramError as error:
         raise Rejected("not a program", str(error)) from None
-    broken = broken_rules(candidate.code) if structure else []
+    broken = _broken_rules(candidate.code) if structure else []
     if broken:
         raise Rejected("structure", broken[0])
     traced = trace(sandbox, instrumented)
@@ -67,6 +68,10 @@ def make_problem(
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
     return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains is True else problem
+
+
+# A program's calls follow one another.
+_broken_rules = lru_cache(maxsize=16)(broken_rules)
 
 
 def _chain(problem: Problem, instrumented: Instrumented, sandbox: Runner) -> str:

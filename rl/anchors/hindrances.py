@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from rl.anchors.names import bound_by
+from rl.syntax import walk
 
 _TEXT_METHODS = frozenset({"__repr__", "__str__", "__format__", "__getattribute__"})
 
@@ -42,7 +43,7 @@ _STREAM_WRITES = frozenset({"write", "writelines", "flush"})
 def hindrance(tree: ast.Module) -> str | None:
     """Why this program must stay without anchors, in a few words, or None when anchors cannot be noticed."""
     writes = set[ast.expr]()
-    for node in ast.walk(tree):  # from the outside in: `sys.stdout.write` is seen before its `sys.stdout`
+    for node in walk(tree):  # from the outside in: `sys.stdout.write` is seen before its `sys.stdout`
         if isinstance(node, ast.Attribute) and node.attr in _STREAM_WRITES:
             writes.add(node.value)
         elif not isinstance(node, ast.Constant) and _names_in(node) & _STREAMS and node not in writes:
@@ -99,7 +100,7 @@ def _is_telling(module: str) -> bool:
 def _is_half_built_dataclass_possible(tree: ast.Module) -> bool:
     """The text of a dataclass object reads every field; these are the ways to have an object that lacks one."""
     has_dataclass, may_lack_field = False, False
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Name(id="dataclass" | "make_dataclass") | ast.Attribute(attr="dataclass" | "make_dataclass"):
                 has_dataclass = True

@@ -2,7 +2,8 @@
 
 import ast
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import count
 
 from rl.anchors.hindrances import hindrance
@@ -50,15 +51,19 @@ def instrument(code: str, call: str | None = None, state_text: StateText = "str"
 
     Raises ProgramError for code that does not compile and for a call that is not one call expression.
     """
-    code = code.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    instrumented = _instrumented(code.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), state_text)
+    return instrumented if call is None else replace(instrumented, call=_checked_call(call))
+
+
+@lru_cache(maxsize=64)
+def _instrumented(code: str, state_text: StateText) -> Instrumented:
+    """A program without a call; kept for a while, since a program's calls follow one another."""
     tree = _parse(code)
-    if call is not None:
-        call = _checked_call(call)
     padded = code if code.endswith("\n") else code + "\n"
     old_lines = padded.count("\n")
     if hindrance(tree) is not None:
         same = tuple(range(1, old_lines + 1))
-        return Instrumented(code, call, (), LineMap(same, same))
+        return Instrumented(code, None, (), LineMap(same, same))
     try:
         edits = edits_for(tree, Layout(padded), place(tree), _fresh_name(code), state_text)
     except RecursionError:
@@ -67,7 +72,7 @@ def instrument(code: str, call: str | None = None, state_text: StateText = "str"
     origins = {number: line.origin for number, line in spliced.written.items()}
     return Instrumented(
         code=spliced.text if padded == code else spliced.text.removesuffix("\n"),
-        call=call,
+        call=None,
         anchors=tuple(Anchor(number, line.anchor) for number, line in spliced.written.items() if line.anchor is not None),
         lines=line_map(old_lines, spliced.text.count("\n"), spliced.kept, origins),
     )

@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from rl.syntax import children, walk
+
 MUTATORS = frozenset(
     {
         *("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"),
@@ -25,10 +27,10 @@ def own_nodes(roots: Iterable[ast.AST]) -> Iterator[ast.AST]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(list(_same_scope_children(node))[::-1])
+        stack += _same_scope_children(node)[::-1]
 
 
-def _same_scope_children(node: ast.AST) -> Iterable[ast.AST]:
+def _same_scope_children(node: ast.AST) -> list[ast.AST]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return [*node.decorator_list, *_defaults(node.args)]
@@ -39,10 +41,10 @@ def _same_scope_children(node: ast.AST) -> Iterable[ast.AST]:
         case ast.comprehension():
             return [node.iter, *node.ifs]
         case _:
-            return ast.iter_child_nodes(node)
+            return children(node)
 
 
-def _defaults(args: ast.arguments) -> list[ast.expr]:
+def _defaults(args: ast.arguments) -> list[ast.AST]:
     return [*args.defaults, *(default for default in args.kw_defaults if default is not None)]
 
 
@@ -111,7 +113,7 @@ def evaluated(node: ast.AST) -> Iterator[str]:
         case ast.Import() | ast.ImportFrom():
             yield from bound_by(node)
         case _:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 yield from evaluated(child)
 
 
@@ -134,7 +136,7 @@ def affected_by(roots: Iterable[ast.AST]) -> list[str]:
             case ast.Call(func=ast.Attribute(value=target, attr=method)) if method in MUTATORS:
                 found.update(dict.fromkeys(_root_name(target)))
             case ast.comprehension():
-                targets = ast.walk(node.target)
+                targets = walk(node.target)
                 comprehension_variables.update(part.id for part in targets if isinstance(part, ast.Name))
             case _:
                 found.update(dict.fromkeys(captured_by(node)))
@@ -192,7 +194,7 @@ def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]
 def scopes_of(tree: ast.Module) -> dict[ast.AST, Scope]:
     """The scopes of the module, of every function and of every class in it, by their node."""
     scopes: dict[ast.AST, Scope] = {tree: scope_of(tree.body)}
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             scopes[node] = scope_of(node.body, parameters_of(node))
         elif isinstance(node, ast.ClassDef):

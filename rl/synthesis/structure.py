@@ -9,6 +9,8 @@ import io
 import tokenize
 from collections.abc import Iterator
 
+from rl.syntax import walk
+
 ALLOWED_IMPORTS = frozenset(
     {"bisect", "collections", "functools", "heapq", "itertools", "math", "operator", "re", "string", "typing"}
 )
@@ -47,14 +49,14 @@ def broken_rules(source: str) -> list[str]:
     for function in functions:
         found += _signature(function)
         found += _rendered_sets(function)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         found += [f"line {getattr(node, 'lineno', 1)}: {text}" for text in _about(node)]
     return found
 
 
 def _module_level(tree: ast.Module, entry: str) -> Iterator[str]:
-    calls = [node for node in ast.walk(tree) if _is_call(node, entry)]
-    prints = [node for node in ast.walk(tree) if _is_call(node, "print")]
+    calls = [node for node in walk(tree) if _is_call(node, entry)]
+    prints = [node for node in walk(tree) if _is_call(node, "print")]
     for statement in tree.body:
         match statement:
             case ast.FunctionDef() | ast.Import() | ast.ImportFrom():
@@ -94,7 +96,7 @@ def _signature(function: ast.FunctionDef) -> Iterator[str]:
         yield f"{where} has default arguments"
     if arguments.vararg or arguments.kwarg:
         yield f"{where} takes any number of arguments"
-    if not any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(function)):
+    if not any(isinstance(node, ast.Return) and node.value is not None for node in walk(function)):
         yield f"{where} returns nothing"
 
 
@@ -129,13 +131,13 @@ def _is_lazy(value: ast.expr | None) -> bool:
 
 
 def _leaves(loop: ast.While) -> bool:
-    return any(isinstance(node, ast.Break | ast.Return | ast.Raise) for node in ast.walk(loop))
+    return any(isinstance(node, ast.Break | ast.Return | ast.Raise) for node in walk(loop))
 
 
 def _rendered_sets(function: ast.FunctionDef) -> Iterator[str]:
     """Places where the order in which a set is gone through shows."""
     names = _set_names(function)
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.For(iter=source) if _is_set(source, names):
                 yield f"line {node.lineno}: a loop over a set, sort it first"
@@ -153,7 +155,7 @@ def _set_names(function: ast.FunctionDef) -> frozenset[str]:
     """Names that are only ever assigned sets."""
     sets: set[str] = set()
     others: set[str] = set()
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 (sets if _is_set(value, frozenset(sets)) else others).add(name)

@@ -32,7 +32,7 @@ class Answer:
 
     text: str
     finish: str
-    """`stop` for a whole answer, `length` for one cut off, `refused` for none."""
+    """`stop` for a whole answer, `length` for one cut off, `refused` or `too long` (the question) for none."""
 
 
 class Answers:

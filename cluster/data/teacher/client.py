@@ -1,4 +1,4 @@
-"""The client: many questions at a time to one endpoint, each retried, none of them fatal to the rest."""
+"""The client: many questions at a time to one endpoint or to engines of our own, none of them fatal to the rest."""
 
 import asyncio
 import json
@@ -14,10 +14,12 @@ from typing import TypeVar
 
 import openai
 from pydantic import BaseModel
+from ray.exceptions import RayError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from cluster.config import BadInput, DataSettings, TeacherSettings
 from cluster.data.teacher.answers import Answer, Answers, Question
+from cluster.data.teacher.in_process import answered_in_process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,10 +82,13 @@ def open_teacher(settings: DataSettings, folder: Path) -> "Teacher | None":
     """The teacher of the splits that need one, its answers kept in this folder.
 
     Raises:
-        BadInput: the environment variable with its key is not set.
+        BadInput: the environment variable with its key is not set, or there is no model to serve in process.
     """
     if settings.teacher is None:
         return None
+    model = Path(settings.teacher.model)
+    if settings.teacher.in_process is not None and not (model / "config.json").is_file():
+        raise BadInput(f"data.teacher.model: {model} is no model's folder (config.json is missing)")
     variable = settings.teacher.key_variable
     if variable is not None and not os.environ.get(variable):
         raise BadInput(f"data.teacher.key_variable: the environment variable {variable} is not set; put the key there")
@@ -116,9 +121,25 @@ class Teacher:
         Raises:
             TeacherDown: the endpoint is not there or refuses everybody. What was answered until then is kept.
         """
-        return asyncio.run(self._each(work, items))
+        answered = self._each_by_endpoint if self.settings.in_process is None else self._each_in_process
+        return asyncio.run(answered(work, items))
 
-    async def _each(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
+    async def _each_in_process(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
+        """The work of all items goes on until each waits for an answer; then all that is asked for is asked at once."""
+        with self._answers as answers:
+            session = _Rounds(self.settings, answers)
+            tasks = [asyncio.create_task(_done(work, session.ask, item)) for item in items]
+            try:
+                while unfinished := sum(not task.done() for task in tasks):
+                    if len(session.waiting) == unfinished:
+                        session.answer_all()
+                    await asyncio.sleep(0)
+            finally:
+                for task in tasks:
+                    task.cancel()
+        return [task.result() for task in tasks]
+
+    async def _each_by_endpoint(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
         variable = self.settings.key_variable
         key = os.environ[variable] if variable is not None else "none"
         with self._answers as answers:
@@ -136,6 +157,65 @@ class Teacher:
 
 async def _done(work: Callable[[Ask, Item], Awaitable[Result]], ask: Ask, item: Item) -> Result:
     return await work(ask, item)
+
+
+class _Rounds:
+    """Questions to engines of our own, gathered until nothing goes on without an answer."""
+
+    def __init__(self, settings: TeacherSettings, answers: Answers) -> None:
+        self._settings = settings
+        self._answers = answers
+        self.waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
+
+    async def ask(self, question: Question) -> str:
+        """The teacher's whole answer, from disk or from the next round.
+
+        Raises:
+            NoAnswer: there is none.
+        """
+        answer = self._answers.get(question.key(self._settings.model))
+        if answer is None:
+            answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            self.waiting.append((question, answered))
+            answer = await answered
+        return _whole(answer)
+
+    def answer_all(self) -> None:
+        """Ask what is waiting, each question once, and file every answer as it comes in.
+
+        Raises:
+            TeacherDown: the engines do not start, or do not go on.
+        """
+        waiting, self.waiting = self.waiting, []
+        questions = {question.key(self._settings.model): question for question, _ in waiting}
+        found: dict[str, Answer] = {}
+        try:
+            for key, answer in answered_in_process(self._settings, questions):
+                found[key] = answer
+                # Whether a question is too long is a matter of the settings, which may be others the next time.
+                if answer.finish != "too long":
+                    self._answers.put(key, answer)
+        except RayError as error:
+            raise TeacherDown(f"data.teacher.in_process: {_cause(str(error).strip())}") from None
+        for question, answered in waiting:
+            answered.set_result(found[question.key(self._settings.model)])
+
+
+def _cause(told: str) -> str:
+    """What went wrong in a worker: of all that Ray tells of it, the first line `Type: message`."""
+    lines = told.splitlines()
+    return next((line for line in lines if re.match(r"[A-Za-z_][\w.]*: \S", line)), lines[0])
+
+
+def _whole(answer: Answer) -> str:
+    """The text of an answer that is one. Raises NoAnswer for a refusal and for half an answer."""
+    if answer.finish == "refused":
+        raise NoAnswer(_REFUSAL, answer.text[:200])
+    if answer.finish == "too long":
+        raise NoAnswer("teacher: question too long", answer.text)
+    if answer.finish == "length":
+        raise NoAnswer("teacher: answer cut off")
+    return answer.text
 
 
 class _Session:
@@ -164,11 +244,7 @@ class _Session:
             async with self._slots:
                 answer = await self._fetched(question)
             self._answers.put(key, answer)
-        if answer.finish == "refused":
-            raise NoAnswer(_REFUSAL, answer.text[:200])
-        if answer.finish == "length":
-            raise NoAnswer("teacher: answer cut off")
-        return answer.text
+        return _whole(answer)
 
     async def _fetched(self, question: Question) -> Answer:
         """Ask until there is an answer or the tries are over. A refusal is an answer once it was repeated at every try."""

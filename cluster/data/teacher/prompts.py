@@ -95,3 +95,19 @@ def chain_messages(problem: Problem) -> Messages:
     if problem.task is Task.INPUT:
         asked += f"\n\nAn input that fits: {problem.call}"
     return (("system", _CHAIN_SYSTEM[problem.task]), ("user", asked))
+
+
+_ANCHOR_SYSTEM = """\
+You add print statements to Python programs so that a run shows its state. You answer with the whole program and nothing
+else. Rules that a checker enforces:
+- every print is exactly print(f'NAME: {NAME}'), on a line of its own, where NAME is one variable that is bound there;
+- one after every assignment or update that stands outside of loops; none inside of a `for` or `while` loop, but after the
+  loop one for every variable that it changes;
+- a function that returns an expression names it first: `res = EXPRESSION`, then print(f'return_val: {res}'), then
+  `return res`; where it returns a name, only print(f'return_val: {NAME}') is added in front;
+- nothing else is changed, added, left out or put elsewhere."""
+
+
+def anchor_messages(code: str) -> Messages:
+    """Asks for print anchors in a program (StepCodeReasoner's rules, appendix A, in our words)."""
+    return (("system", _ANCHOR_SYSTEM), ("user", code))

@@ -203,6 +203,9 @@ def _if(scope: Scope, kinds: list[str], forms: tuple[Form, ...], *, chain: bool)
         outer = scope.open("else:")
         _branch(scope, forms)
         scope.close(outer)
+        bodies = [body for body in scope.block if isinstance(body, list)]
+        if bodies[-1] in bodies[-2 - chain : -1]:  # nobody writes the same branch twice
+            raise DeadEnd
     scope.guarded = guarded
 
 

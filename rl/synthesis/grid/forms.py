@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rl.syntax import children, walk
 from rl.synthesis.grid.methods_collections import DICT, LIST, PLAIN, SET, TUPLE
 from rl.synthesis.grid.methods_text import BUILT_IN, FLOAT, STR
 
@@ -163,7 +164,7 @@ def _needs(tree: ast.AST) -> dict[str, int]:
     """For each hole the least precedence of what can stand there bare."""
     needs: dict[str, int] = {}
     sides: tuple[tuple[ast.expr, int], ...]
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.BinOp(left=left, op=op, right=right):
                 level = _OPERATORS[type(op)]
@@ -192,14 +193,14 @@ def _precedence(node: ast.expr) -> int:
 
 
 def _calls(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in walk(ast.parse(source)):
         match node:
             case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
                 yield name
 
 
 def _depth(node: ast.AST) -> int:
-    inner = max((_depth(child) for child in ast.iter_child_nodes(node)), default=0)
+    inner = max((_depth(child) for child in children(node)), default=0)
     return inner + isinstance(node, _OPERATIONS)
 
 

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 
+from rl.syntax import children, walk
 from rl.synthesis.grid.cells import Cell
 from rl.synthesis.grid.forms import COMPANIONS, CONVERSIONS
 
@@ -35,7 +36,7 @@ _COMPARISONS: dict[str, type[ast.cmpop]] = {
 def control_depth(tree: ast.AST) -> int:
     """How deep `if`, `for` and `while` are nested; `elif` is no deeper than its `if`."""
     deepest = 0
-    for child in ast.iter_child_nodes(tree):
+    for child in children(tree):
         inner = control_depth(child)
         if isinstance(child, _CONTROL) and not _is_elif(tree, child):
             inner += 1
@@ -50,13 +51,13 @@ def _is_elif(parent: ast.AST, child: ast.AST) -> bool:
 
 def nesting(tree: ast.AST) -> int:
     """How deep calls and operators are nested in one another, at most, in one expression."""
-    inner = max((nesting(child) for child in ast.iter_child_nodes(tree)), default=0)
+    inner = max((nesting(child) for child in children(tree)), default=0)
     return inner + isinstance(tree, _OPERATIONS)
 
 
 def uses(tree: ast.AST, cell: Cell) -> int:
     """How often the method or operator stands in the program, by its look: `ast` knows no types."""
-    return sum(_is_use(node, cell.method) for node in ast.walk(tree))
+    return sum(_is_use(node, cell.method) for node in walk(tree))
 
 
 def other_calls(tree: ast.Module, cell: Cell) -> set[str]:
@@ -72,8 +73,8 @@ def other_calls(tree: ast.Module, cell: Cell) -> set[str]:
 
 
 def _sorted_only_returned(tree: ast.Module) -> bool:
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    returned = [part for node in ast.walk(tree) if isinstance(node, ast.Return) for part in _parts_of(node.value)]
+    calls = [node for node in walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    returned = [part for node in walk(tree) if isinstance(node, ast.Return) for part in _parts_of(node.value)]
     return all(call in returned for call in calls if isinstance(call.func, ast.Name) and call.func.id == "sorted")
 
 
@@ -82,7 +83,7 @@ def _parts_of(value: ast.expr | None) -> list[ast.expr]:
 
 
 def _called(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
                 yield name

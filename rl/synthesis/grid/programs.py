@@ -7,6 +7,7 @@ something needs them. A draft that runs into a dead end, or misses what its cell
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from rl.synthesis.grid.cells import Cell
@@ -78,7 +79,7 @@ def _draft(cell: Cell, rng: Random) -> GridProgram | None:
     enough = uses >= 2 and depth >= 2 and (others > 0) == cell.configuration.others
     if not (enough and 1 <= len(scope.parameters) <= 3 and len(lines) <= 22):
         return None
-    if not _all_used(scope, lines):
+    if not _all_used(scope, lines) or _is_silly([*helper, *lines]):
         return None
     name = "f" if rng.random() < 0.4 else function_name(result, scope.parameters[0].name, rng)
     if name in scope.taken:
@@ -89,6 +90,15 @@ def _draft(cell: Cell, rng: Random) -> GridProgram | None:
         text = ["import math", "", "", *text]
     parameters = tuple(Parameter(found.name, found.kind, found.member) for found in scope.parameters)
     return GridProgram(cell, "\n".join(text) + "\n", name, parameters)
+
+
+_SILLY = re.compile(r"""\{("[^"]*"|\d+): [^{}]*\}\.items\(\)|(?<![\w.])\d[\d.]* [-+*/%] \d""")
+"""The items of a dict that is written out on the spot; arithmetic on two numbers that are written out."""
+
+
+def _is_silly(lines: list[str]) -> bool:
+    """Whether there is what nobody would write: a line twice in a row, or an expression of constants."""
+    return any(line and line == following for line, following in pairwise(lines)) or any(map(_SILLY.search, lines))
 
 
 def _all_used(scope: Scope, lines: list[str]) -> bool:

@@ -130,6 +130,19 @@ def mutate(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
     One or all of them are changed: an element replaced, grown past five elements, shrunk, emptied, set to a boundary,
     put in another order; or two arguments of one type change places. New numbers and strings come from random pools.
     """
+    made = arguments
+    for _ in range(_TRIES):
+        made = _mutation(arguments, rng)
+        if made != arguments:
+            break
+    return made
+
+
+_TRIES = 8
+"""An element may be replaced by its like, or two equal ones change places: then it is tried again."""
+
+
+def _mutation(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
     pool = _Pool(rng)
     places = [number for number in range(len(arguments)) if not isinstance(arguments[number], bool)]
     twins = [(a, b) for a in places for b in places if a < b and type(arguments[a]) is type(arguments[b])]

@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from rl.anchors.names import own_nodes, parameters_of, scope_of
@@ -128,12 +129,17 @@ def entered(function: Function, args: list[Any], named: dict[str, Any]) -> Frame
 
 
 def _empty_frame(function: Function) -> Frame:
-    node = function.node
+    return Frame(function.frame, *_names_of(function.node))
+
+
+@lru_cache(maxsize=64)
+def _names_of(node: ast.FunctionDef | ast.Lambda) -> tuple[frozenset[str], frozenset[str]]:
+    """The names that a call binds, and those it declares global; a node is the same at every call."""
     if isinstance(node, ast.Lambda):
         spec = node.args
         starred = [arg for arg in (spec.vararg, spec.kwarg) if arg is not None]
         parameters = [arg.arg for arg in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *starred)]
-        return Frame(function.frame, frozenset(parameters))
+        return frozenset(parameters), frozenset()
     scope = scope_of(node.body, parameters_of(node))
     declared = (part.names for part in own_nodes(node.body) if isinstance(part, ast.Global))
-    return Frame(function.frame, scope.bound, frozenset(name for names in declared for name in names))
+    return scope.bound, frozenset(name for names in declared for name in names)

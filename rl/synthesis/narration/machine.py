@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rl.anchors.names import own_nodes
+from rl.syntax import parsed
 from rl.synthesis.narration import library
 from rl.synthesis.narration.events import Called, Caught, Event, LoopBegan, LoopEnded, RoundBegan, Tested
 from rl.synthesis.narration.expressions import Expressions
@@ -101,7 +102,7 @@ class _Machine(Expressions):
         self._events: list[Event] = []
         self._visits = visits
         self._lines = {visit.line for visit in visits}
-        self._tree = ast.parse(code)
+        self._tree = parsed(code)
         self._writer = Writer(code)
         self._depth = 0
         self._statements: dict[type[ast.stmt], Callable[[Any, Frame], None]] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rl.anchors.names import affected_by
 from rl.anchors.placement import RETURN_LABEL
+from rl.syntax import parsed, walk
 
 _LONGEST = 160
 """Characters of a statement that is quoted."""
@@ -27,14 +28,14 @@ def places(code: str, lines: Collection[int]) -> dict[int, Place]:
     """The place of each anchor of an instrumented program, by its line."""
     return {
         statement.lineno: _place(block, index, lines)
-        for block in _blocks(ast.parse(code))
+        for block in _blocks(parsed(code))
         for index, statement in enumerate(block)
         if isinstance(statement, ast.Expr) and statement.lineno in lines
     }
 
 
 def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list):

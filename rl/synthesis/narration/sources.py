@@ -4,11 +4,13 @@ import ast
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rl.anchors.names import affected_by
 from rl.anchors.placement import RETURN_LABEL
 from rl.answers import UnreadableAnswer, literal
+from rl.syntax import walk
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
 from rl.synthesis.narration.library import Builtin, Method, Module
@@ -47,8 +49,7 @@ class Writer:
 
     def expression(self, node: ast.expr, frame: Frame) -> tuple[str, str | None]:
         """An expression as written, and with values for names where that says more."""
-        source = self.source(node)
-        return source, _substituted(node, frame)
+        return self.source(node), _substituted(node, frame)
 
     def _is_return(self, statement: ast.stmt, name: str) -> bool:
         """Whether the statement is what instrumentation made of `return EXPRESSION`."""
@@ -65,13 +66,13 @@ class Writer:
 
     def bindings(self, target: ast.expr, frame: Frame) -> str:
         """`k = 1, v = 2` for the names of a loop's target."""
-        names = [part.id for part in ast.walk(target) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
+        names = [part.id for part in walk(target) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
         return ", ".join(_pairs((name, frame.get(name)) for name in names))
 
     def before(self, statement: ast.stmt, frame: Frame) -> Told:
         """To be called before the statement runs; its value is for `after`."""
         value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr) else None
-        names = tuple(affected_by([statement]))
+        names = _affected(statement)
         if isinstance(statement, ast.AugAssign):
             value = _sum(statement, frame)
         values = None if value is None else _substituted(value, frame)
@@ -117,16 +118,23 @@ def _sum(statement: ast.AugAssign, frame: Frame) -> ast.expr | None:
     """`total + v` for `total += v`, where the two mean the same."""
     if not isinstance(statement.target, ast.Name) or type(frame.get(statement.target.id)) not in (int, float, str):
         return None
+    return _binary(statement)
+
+
+@lru_cache(maxsize=256)
+def _binary(statement: ast.AugAssign) -> ast.expr:
+    assert isinstance(statement.target, ast.Name)
     return ast.BinOp(ast.Name(statement.target.id, ast.Load()), statement.op, statement.value)
 
 
 def _substituted(node: ast.expr, frame: Frame) -> str | None:
     """The expression with short values for names; None where that says nothing new or cannot be written."""
-    if isinstance(node, ast.Constant) or any(isinstance(part, ast.NamedExpr | ast.Lambda) for part in ast.walk(node)):
+    parts = _parts(node)
+    if isinstance(node, ast.Constant) or parts.binds_inside or _changes_under_way(parts, frame):
         return None
-    if _changes_under_way(node, frame):
+    plain = parts.source
+    if not any(_has_value(frame.get(name)) for name in parts.replaceable):
         return None
-    plain = ast.unparse(node)
     try:
         text = ast.unparse(_Substitution(node, frame).visit(ast.parse(plain, mode="eval").body))
     except ValueError:  # quotes inside an f-string that Python 3.11 cannot nest
@@ -134,24 +142,60 @@ def _substituted(node: ast.expr, frame: Frame) -> str | None:
     return text if text != plain and len(text) <= _LONGEST else None
 
 
-def _changes_under_way(node: ast.expr, frame: Frame) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is asked of an expression whenever it runs; none of it hangs on values."""
+
+    source: str
+    binds_inside: bool
+    """Whether there is a `:=` or a lambda."""
+    names: tuple[ast.Name, ...]
+    """Those it reads."""
+    replaceable: tuple[str, ...]
+    """Names among them that values may be put in for."""
+    changes: bool
+    """Whether it may change something in place."""
+    repeats: bool
+    """Whether there is a comprehension."""
+
+
+@lru_cache(maxsize=1024)
+def _parts(node: ast.expr) -> _Parts:
+    parts = list(walk(node))
+    names = [part for part in parts if isinstance(part, ast.Name)]
+    own = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
+    read = tuple(name for name in names if isinstance(name.ctx, ast.Load))
+    return _Parts(
+        source=ast.unparse(node),
+        binds_inside=any(isinstance(part, ast.NamedExpr | ast.Lambda) for part in parts),
+        names=read,
+        replaceable=tuple({name.id: None for name in read if name.id not in own}),
+        changes=bool(affected_by([node])),
+        repeats=any(isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) for part in parts),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _affected(statement: ast.stmt) -> tuple[str, ...]:
+    return tuple(affected_by([statement]))
+
+
+def _changes_under_way(parts: _Parts, frame: Frame) -> bool:
     """Whether a value put in at the start may no longer be the name's when its turn comes: `a.pop() + len(a)`.
 
     That takes a method that changes its object, or a function of the program; and then more than one name that holds
     something changeable, one that is evaluated more than once, or one that the function may bind anew.
     """
-    parts = list(ast.walk(node))
-    held = {part: frame.get(part.id) for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    held = {name: frame.get(name.id) for name in parts.names}
     functions = [value for value in held.values() if isinstance(value, Function)]
-    if not functions and not affected_by([node]):
+    if not functions and not parts.changes:
         return False
     changeable = [value for value in held.values() if isinstance(value, list | dict | set | deque)]
-    repeated = any(isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) for part in parts)
     outer = [name for name, value in held.items() if name.id not in frame.bound and not isinstance(value, Function)]
     bound_anew = any(function.frame is frame for function in functions) or any(
         frame.get(name.id) is not UNKNOWN for name in outer
     )
-    return len(changeable) > 1 or (repeated and bool(changeable)) or (bool(functions) and bound_anew)
+    return len(changeable) > 1 or (parts.repeats and bool(changeable)) or (bool(functions) and bound_anew)
 
 
 class _Substitution(ast.NodeTransformer):
@@ -159,13 +203,17 @@ class _Substitution(ast.NodeTransformer):
 
     def __init__(self, node: ast.expr, frame: Frame) -> None:
         self._frame = frame
-        self._own = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+        self._replaceable = _parts(node).replaceable
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         value = self._frame.get(node.id)
-        if node.id in self._own or value is UNKNOWN or isinstance(value, Function | Builtin | Method | Module | type):
+        if node.id not in self._replaceable or not _has_value(value):
             return node
         return insertable(value) or node
+
+
+def _has_value(value: Any) -> bool:
+    return value is not UNKNOWN and not isinstance(value, Function | Builtin | Method | Module | type)

@@ -4,6 +4,7 @@ import ast
 import math
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
+from functools import lru_cache
 
 from rl.answers import UnreadableAnswer, literal, same
 
@@ -76,11 +77,17 @@ def insertable(value: object) -> ast.expr | None:
     try:
         text = text_of(value)
         if len(text) <= CAP // 2 and type(value) not in _BY_REPR:
-            literal(text)
-            return ast.parse(text, mode="eval").body
+            return _expression(text)
     except (Unshowable, UnreadableAnswer):
         pass
     return None
+
+
+@lru_cache(maxsize=4096)
+def _expression(text: str) -> ast.expr:
+    """A literal's syntax tree, which nobody changes. Raises UnreadableAnswer where it is none."""
+    literal(text)
+    return ast.parse(text, mode="eval").body
 
 
 def is_ordered(value: object, depth: int = 0) -> bool:
