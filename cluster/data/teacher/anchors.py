@@ -13,7 +13,7 @@ from cluster.data.teacher.answers import Question
 from cluster.data.teacher.client import Ask, NoAnswer, Teacher, TeacherDown, open_teacher
 from cluster.data.teacher.prompts import anchor_messages
 from cluster.programs import Source
-from cluster.session import ray_session
+from cluster.session import connected
 from reward.sandbox import Sandbox
 from reward.tracing import Trace, trace
 from rl.anchors import Instrumented, ProgramError
@@ -40,7 +40,7 @@ def teacher_anchors(
     teacher = open_teacher(settings.data, folder)
     if teacher is None:
         raise BadInput("data.teacher: missing; it says who is asked, by model and base_url or in_process")
-    with ray_session(settings) if teacher.settings.in_process else nullcontext():
+    with connected(settings) if teacher.settings.in_process else nullcontext():
         try:
             answers = _answers(sources, teacher)
         except TeacherDown as error:

@@ -87,13 +87,13 @@ class _Answering:
         )
         (completion,) = await self._engine.generate(prompt, sampling)
         text = self._tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-        return Answer(text, "stop" if completion.finished else "length")
+        return Answer(str(text), "stop" if completion.finished else "length")
 
     def _prompt(self, messages: list[dict[str, str]]) -> list[int]:
         """The messages as the model's chat template writes them; a model without one gets their bare text."""
         if self._tokenizer.chat_template is None:
             text = "".join(f"{message['content']}\n" for message in messages)
         else:
-            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=self._tokenizer.chat_template is None)
         return ids
