@@ -11,7 +11,7 @@ from cluster.data.factory import build
 from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder
-from cluster.session import ray_session
+from cluster.session import application_names, ray_session
 from reward.programs import Program
 from reward.settings import sandbox_limits
 from reward.slots import Slots
@@ -24,7 +24,7 @@ def measure(settings: RunSettings, *, slots: int) -> dict[str, Any]:
         settings: whose `data` is built.
         slots: bare runs at a time; the factory has as many workers as Ray has cores.
     """
-    with tempfile.TemporaryDirectory() as folder, ray_session(settings):
+    with tempfile.TemporaryDirectory() as folder, ray_session(settings.cluster, application_names(settings.name)):
         run = RunFolder(Path(folder))
         sources = open_sources(settings.data, settings.seed)
         began = time.monotonic()

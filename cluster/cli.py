@@ -13,7 +13,10 @@ from rich.console import Console
 
 from cluster import audit, bench, sandbox_service
 from cluster.config import BadInput, load
+from cluster.eval_command import evaluate_benchmark
 from reward.sandbox import Level
+from rl.benchmarks.asking import Style
+from rl.problems import Task
 
 if TYPE_CHECKING:
     from cluster.programs import Source
@@ -104,31 +107,63 @@ def train(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("ru
 
 @app.command("eval")
 def evaluate(
-    config: Annotated[Path | None, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(help="A run's YAML configuration; or a benchmark: cruxeval, livecodebench, .., or a file of rows."),
+    ],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
+    model: Annotated[
+        str | None, typer.Option("--model", help="A model's folder, its name on the hub, or with --endpoint its name there.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Base URL of an OpenAI-compatible endpoint, mostly ending in /v1.")
+    ] = None,
+    key_variable: Annotated[
+        str | None, typer.Option("--key-variable", help="Environment variable that holds the endpoint's key.")
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score stored answers instead: rows {id, responses: [..]}.")
     ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option("--benchmark", help="What the answers answer: cruxeval-output, ..")
+    task: Annotated[Task | None, typer.Option("--task", help="Which side is predicted; output by default.")] = None,
+    anchors: Annotated[
+        bool | None, typer.Option("--anchors/--no-anchors", help="Whether programs are shown with print anchors; yes.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="Sampled answers beside the greedy one, for pass@k.")
+    ] = None,
+    prompts: Annotated[
+        Style | None, typer.Option("--prompts", help="As in training here (a folder's), or with the format spelled out.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Ask the first so many questions only.")] = None,
+    trained_on: Annotated[
+        Path | None, typer.Option("--trained-on", help="The run whose data is compared with the benchmark.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="The benchmark's file or folder; benchmarks-data/.. else.")
     ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the answers; in the model's run else.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A run up to the evaluation of its models; or, with --predictions, the scores of stored answers to a benchmark."""
-    if predictions is None:
-        if config is None or benchmark is not None or data is not None:
-            raise BadInput("eval: give CONFIG, or --predictions FILE with --benchmark NAME")
-        _carry_out(config, overrides, runs, as_json, "eval")
+    """A run up to the evaluation of its models; or a benchmark, answered by a model or from a file of answers."""
+    options = {
+        "--endpoint": endpoint,
+        "--key-variable": key_variable,
+        "--anchors": anchors,
+        "--samples": samples,
+        "--prompts": prompts,
+        "--limit": limit,
+        "--trained-on": trained_on,
+        "--out": out,
+    }
+    if Path(what).suffix not in (".yaml", ".yml"):
+        evaluate_benchmark(what, overrides or [], runs, task, data, predictions, model, options, as_json)
         return
-    if config is not None or benchmark is None:
-        raise BadInput("eval: --predictions goes with --benchmark NAME and without CONFIG")
-    from cluster.stored_answers import score_stored_answers
-
-    score_stored_answers(predictions, benchmark, data, as_json)
+    foreign = {"--model": model, "--predictions": predictions, "--task": task, "--data": data, **options}
+    for option, value in foreign.items():
+        if value is not None:
+            raise BadInput(f"eval {what}: {option} goes with a benchmark, not with a run's configuration")
+    _carry_out(Path(what), overrides, runs, as_json, "eval")
 
 
 @app.command()

@@ -288,8 +288,8 @@ def load(path: Path, overrides: list[str]) -> RunSettings:
         raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise BadInput(f"{path}: must hold a mapping of settings")
-    for override in overrides:
-        _override(raw, override)
+    for one in overrides:
+        override(raw, one)
     try:
         return RunSettings.model_validate(raw)
     except ValidationError as error:
@@ -298,7 +298,12 @@ def load(path: Path, overrides: list[str]) -> RunSettings:
         raise BadInput(f"{path}: {field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def override(raw: dict[str, Any], override: str) -> None:
+    """Put `key.path=value` into a mapping of settings.
+
+    Raises:
+        BadInput: it is not written so.
+    """
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise BadInput(f"{override}: an override is written key.path=value")

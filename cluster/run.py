@@ -26,7 +26,7 @@ from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.progress import counting, following
 from cluster.runs import RunFolder, write_whole
-from cluster.session import Pools, beside_the_driver, ray_session
+from cluster.session import Pools, application_names, beside_the_driver, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
@@ -75,7 +75,7 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
         plan = _plan(job, weights, until)
         if any(name not in run.finished_stages() for name, _ in plan):
             try:
-                with ray_session(settings):
+                with ray_session(settings.cluster, application_names(settings.name)):
                     for name, work in plan:
                         job.stage(name, work)
             finally:

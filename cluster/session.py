@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import reward.deployment
 import rollout.deployment
-from cluster.config import RunSettings
+from cluster.config import ClusterSettings, RunSettings
 
 
 def worker_environment() -> dict[str, str]:
@@ -26,11 +26,11 @@ def worker_environment() -> dict[str, str]:
 
 
 @contextmanager
-def ray_session(settings: RunSettings) -> Iterator[None]:
-    """Connect to Ray for the length of the block; what the run started on it is gone afterwards."""
+def ray_session(cluster: ClusterSettings, applications: Collection[str]) -> Iterator[None]:
+    """Connect to Ray for the length of the block; of these Serve applications none is left on it afterwards."""
     ray.init(
-        address=settings.cluster.address,
-        include_dashboard=settings.cluster.dashboard if settings.cluster.address is None else None,
+        address=cluster.address,
+        include_dashboard=cluster.dashboard if cluster.address is None else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
         runtime_env={"env_vars": worker_environment()},
@@ -44,18 +44,18 @@ def ray_session(settings: RunSettings) -> Iterator[None]:
             yield
         finally:
             # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
-            for name in set(application_names(settings)) & set(serve.status().applications):
+            for name in set(applications) & set(serve.status().applications):
                 serve.delete(name)
     finally:
         ray.shutdown()
 
 
-def application_names(settings: RunSettings) -> tuple[str, str, str]:
+def application_names(run: str) -> tuple[str, str, str]:
     """Serve applications of a run's rollout and reward pools, and of the rollout pool of the model that measures difficulty.
 
     They bear its name, since a cluster may hold several runs.
     """
-    return f"{settings.name}-rollout", f"{settings.name}-reward", f"{settings.name}-difficulty"
+    return f"{run}-rollout", f"{run}-reward", f"{run}-difficulty"
 
 
 def beside_the_driver() -> NodeAffinitySchedulingStrategy:
@@ -97,7 +97,7 @@ class Pools:
             PoolNotStarted: one did not become healthy.
         """
         settings, environment = self._settings, worker_environment()
-        _, reward_name, name = application_names(settings)
+        _, reward_name, name = application_names(settings.name)
         try:
             try:
                 reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
@@ -113,7 +113,7 @@ class Pools:
 
     def _deploy(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         settings, environment = self._settings, worker_environment()
-        rollout_name, reward_name, _ = application_names(settings)
+        rollout_name, reward_name, _ = application_names(settings.name)
         reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
         base, weights = str(self._base_model), str(self._weights_folder)
         return (
