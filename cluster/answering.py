@@ -201,8 +201,8 @@ class FolderModel:
         return Reply(texts, [len(completion.token_ids) for completion in completions])
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a model, downloaded where it is a name on the hub.
+def model_folder(name: str, setting: str = "--model") -> Path:
+    """The folder of a model, downloaded where it is a name on the hub; `setting` is how messages name what was set.
 
     Raises:
         BadInput: there is no such folder, and no such model on the hub.
@@ -216,4 +216,4 @@ def model_folder(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         told = " ".join(str(error).split())[:160]
-        raise BadInput(f"--model {name}: no such folder, and the hub has no such model to give: {told}") from None
+        raise BadInput(f"{setting} {name}: no such folder, and the hub has no such model to give: {told}") from None

@@ -82,8 +82,21 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
 
 
 @app.command()
-def run(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved settings, memory and downloads, and start nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """The main job: build data, SFT, RL, evaluate, report. Resumes where it stopped."""
+    if dry_run:
+        from cluster.dry_run import show_dry_run
+
+        show_dry_run(load(config, overrides or []), Console(), as_json)
+        return
     _carry_out(config, overrides, runs, as_json, None)
 
 

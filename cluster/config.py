@@ -232,6 +232,9 @@ class RunSettings(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 1
     model: ScratchModel = ScratchModel()
+    """What the run starts from: a model made from nothing, unless `pretrained` takes its place."""
+    pretrained: str | None = None
+    """A model's folder in Hugging Face's format, or its name on the hub."""
     data: DataSettings
     sft: SupervisedSettings = SupervisedSettings()
     rl: PolicySettings = PolicySettings()
@@ -263,7 +266,9 @@ class RunSettings(Settings):
                 f"data.filters.difficulty.max_tokens ({difficulty.max_tokens}) leaves no room for a prompt in "
                 f"rollout.max_length ({self.rollout.max_length})"
             )
-        if self.rollout.max_length > self.model.max_length:
+        if self.pretrained is not None and "model" in self.model_fields_set:
+            raise ValueError("model and pretrained are both given: a run starts from one of them")
+        if self.pretrained is None and self.rollout.max_length > self.model.max_length:
             raise ValueError(
                 f"rollout.max_length ({self.rollout.max_length}) is beyond model.max_length ({self.model.max_length})"
             )

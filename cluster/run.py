@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 import learner.launch
 import learner.policy
 import learner.supervised
+from cluster.answering import model_folder
 from cluster.config import BadInput, RunSettings
 from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
@@ -25,7 +26,7 @@ from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.progress import counting, following
-from cluster.runs import RunFolder, write_whole
+from cluster.runs import RunFolder, link_model, write_whole
 from cluster.session import Pools, application_names, beside_the_driver, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
@@ -148,6 +149,9 @@ def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficu
 
 
 def _base_model(job: Job) -> None:
+    if job.settings.pretrained is not None:
+        link_model(model_folder(job.settings.pretrained, "pretrained:"), job.run.model("base"))
+        return
     problems = read_split(job.run.split("sft"))
     texts = [prompt(problem) + problem.chain for problem in problems]
     write_scratch_model(job.settings.model, texts, job.settings.seed, job.run.model("base"))
