@@ -36,7 +36,7 @@ def beside_the_paper(run: Path) -> list[dict[str, Any]]:
     Rows hold `model` (the stage), `benchmark`, `anchors`, `what`, `problems`, `ours` (strict) and `interval`, `official`,
     and `paper`, a mapping from the columns that have a figure.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path in sorted((run / "benchmarks").glob("*/*/figures.json")):
         rows += _rows(path.parent.parent.name, json.loads(path.read_text()))
     return rows
