@@ -1,10 +1,10 @@
 """The command `codereason`."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +14,13 @@ from rich.console import Console
 
 from cluster import audit, bench, job_commands, sandbox_service, watch_commands
 from cluster.config import BadInput, RunSettings, load
+from cluster.eval_command import evaluate_benchmark
 from cluster.security import present_token, stay_on_loopback
 from reward.sandbox import Level
+from rl.benchmarks.asking import Style
+from rl.problems import Task
 
 if TYPE_CHECKING:
-    from cluster.config import RunSettings
     from cluster.programs import Source
     from reward.sandbox import Sandbox
 
@@ -93,24 +95,34 @@ def run(
     config: ConfigFile,
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show where the workers would go.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the resolved settings, memory, downloads and placement, and start nothing."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """The main job: build data, SFT, RL, evaluate, report. Resumes where it stopped."""
     if dry_run:
-        _show_placement(load(config, overrides or []), as_json)
+        _show_dry_run(load(config, overrides or []), as_json)
         return
     _carry_out(config, overrides, runs, as_json, None)
 
 
-def _show_placement(settings: "RunSettings", as_json: bool) -> None:
+def _show_dry_run(settings: RunSettings, as_json: bool) -> None:
     stay_on_loopback(settings)
-    from cluster.placement import require, table
-    from cluster.run import dry_run
+    from cluster.dry_run import show_dry_run
+    from cluster.placement import require
+    from cluster.run import placement_of
 
-    found = dry_run(settings)
-    typer.echo(json.dumps(asdict(found) | {"fits": found.fits}) if as_json else table(found))
-    require(found)
+    placement = placement_of(settings)
+    show_dry_run(settings, placement, Console(), as_json)
+    try:
+        require(placement)
+    except BadInput as error:
+        # Without a cluster's address the plan was made for this machine, which a recipe need not be meant for.
+        if settings.cluster.address or os.environ.get("RAY_ADDRESS"):
+            raise
+        typer.echo(str(error), err=True)
 
 
 @app.command()
@@ -133,31 +145,63 @@ def train(config: ConfigFile, overrides: Overrides = None, runs: Runs = Path("ru
 
 @app.command("eval")
 def evaluate(
-    config: Annotated[Path | None, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(help="A run's YAML configuration; or a benchmark: cruxeval, livecodebench, .., or a file of rows."),
+    ],
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
+    model: Annotated[
+        str | None, typer.Option("--model", help="A model's folder, its name on the hub, or with --endpoint its name there.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Base URL of an OpenAI-compatible endpoint, mostly ending in /v1.")
+    ] = None,
+    key_variable: Annotated[
+        str | None, typer.Option("--key-variable", help="Environment variable that holds the endpoint's key.")
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score stored answers instead: rows {id, responses: [..]}.")
     ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option("--benchmark", help="What the answers answer: cruxeval-output, ..")
+    task: Annotated[Task | None, typer.Option("--task", help="Which side is predicted; output by default.")] = None,
+    anchors: Annotated[
+        bool | None, typer.Option("--anchors/--no-anchors", help="Whether programs are shown with print anchors; yes.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="Sampled answers beside the greedy one, for pass@k.")
+    ] = None,
+    prompts: Annotated[
+        Style | None, typer.Option("--prompts", help="As in training here (a folder's), or with the format spelled out.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Ask the first so many questions only.")] = None,
+    trained_on: Annotated[
+        Path | None, typer.Option("--trained-on", help="The run whose data is compared with the benchmark.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="The benchmark's file or folder; benchmarks-data/.. else.")
     ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the answers; in the model's run else.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A run up to the evaluation of its models; or, with --predictions, the scores of stored answers to a benchmark."""
-    if predictions is None:
-        if config is None or benchmark is not None or data is not None:
-            raise BadInput("eval: give CONFIG, or --predictions FILE with --benchmark NAME")
-        _carry_out(config, overrides, runs, as_json, "eval")
+    """A run up to the evaluation of its models; or a benchmark, answered by a model or from a file of answers."""
+    options = {
+        "--endpoint": endpoint,
+        "--key-variable": key_variable,
+        "--anchors": anchors,
+        "--samples": samples,
+        "--prompts": prompts,
+        "--limit": limit,
+        "--trained-on": trained_on,
+        "--out": out,
+    }
+    if Path(what).suffix not in (".yaml", ".yml"):
+        evaluate_benchmark(what, overrides or [], runs, task, data, predictions, model, options, as_json)
         return
-    if config is not None or benchmark is None:
-        raise BadInput("eval: --predictions goes with --benchmark NAME and without CONFIG")
-    from cluster.stored_answers import score_stored_answers
-
-    score_stored_answers(predictions, benchmark, data, as_json)
+    foreign = {"--model": model, "--predictions": predictions, "--task": task, "--data": data, **options}
+    for option, value in foreign.items():
+        if value is not None:
+            raise BadInput(f"eval {what}: {option} goes with a benchmark, not with a run's configuration")
+    _carry_out(Path(what), overrides, runs, as_json, "eval")
 
 
 @app.command()

@@ -42,22 +42,14 @@ class Seconds:
     reward: float
 
 
-class Collector:
-    """Asks the two pools; holds the tokenizer between them."""
+class Sampler:
+    """Asks the rollout pool; holds its tokenizer."""
 
-    def __init__(
-        self, rollout: DeploymentHandle[Any], reward: DeploymentHandle[Any], model_folder: str, deadline_s: float = 300.0
-    ) -> None:
+    def __init__(self, rollout: DeploymentHandle[Any], model_folder: str, deadline_s: float = 300.0) -> None:
         self._rollout = rollout
-        self._reward = reward
         self.tokenizer: Any = load_tokenizer(model_folder)
         self._deadline_s = deadline_s
         self._texts: dict[int, str] = {}
-        self.activity = Activity()
-
-    def prompt_ids(self, problem: Problem) -> list[int]:
-        """The problem's prompt as tokens."""
-        return prompt_ids(problem, self.tokenizer)
 
     async def sample(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Ask the model alone.
@@ -93,49 +85,13 @@ class Collector:
                 "the rollout replicas' logs in Ray's dashboard (Serve)"
             ) from None
 
-    async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
-        """Sample a group of responses to a problem and score it.
+    def decoded(self, completion: Completion) -> tuple[str, list[int]]:
+        """A response's text and the place of each token in it."""
+        return decode(self.tokenizer, completion.token_ids, self._texts)
 
-        Raises:
-            PoolUnresponsive: a pool did not answer before the deadline.
-        """
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        prompt_ids = self.prompt_ids(problem)
-        with self.activity.during("generating"):
-            completions = await self.sample(prompt_ids, sampling)
-        sampled = clock()
-        decoded = [decode(self.tokenizer, completion.token_ids, self._texts) for completion in completions]
-        with self.activity.during("scoring"):
-            scores = await self._score(problem, [self._without_end(text) for text, _ in decoded])
-        trajectories = [
-            Trajectory(
-                problem_id=problem.id,
-                prompt_ids=prompt_ids,
-                completion=completion,
-                text=text,
-                score=score,
-                token_spans=[token_span(starts, span) for span in score.step_spans],
-                print_spans=[token_span(starts, span) for span in score.print_spans],
-            )
-            for completion, (text, starts), score in zip(completions, decoded, scores, strict=True)
-        ]
-        return trajectories, Seconds(sampled - began, clock() - sampled)
-
-    def _without_end(self, text: str) -> str:
+    def without_end(self, text: str) -> str:
+        """A response's text without the token that ended it."""
         return text.removesuffix(self.tokenizer.eos_token)
-
-    async def _score(self, problem: Problem, texts: list[str]) -> list[Score]:
-        """Score a group; what the machinery failed on is asked again, perhaps of another worker, then left as a fault."""
-        unscored = replace(problem, chain="")
-        scores: list[Score] = []
-        for _ in range(_SCORE_TRIES):
-            scores = await self._answer(
-                lambda: self._reward.score.remote(unscored, texts), "reward", f"scores for problem {problem.id}"
-            )
-            if not any(score.verdict.is_fault for score in scores):
-                break
-        return scores
 
     async def _answer(self, call: Callable[[], Any], pool: str, what: str) -> Any:
         """Make a call and wait for it.
@@ -165,3 +121,59 @@ class Collector:
                 f"the {pool} pool did not return {what} within {self._deadline_s:.0f} s; see the {pool} replicas' logs "
                 "in Ray's dashboard (Serve) and run the same command again to resume"
             ) from None
+
+
+class Collector(Sampler):
+    """Asks the two pools."""
+
+    def __init__(
+        self, rollout: DeploymentHandle[Any], reward: DeploymentHandle[Any], model_folder: str, deadline_s: float = 300.0
+    ) -> None:
+        super().__init__(rollout, model_folder, deadline_s)
+        self._reward = reward
+        self.activity = Activity()
+
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """The problem's prompt as tokens."""
+        return prompt_ids(problem, self.tokenizer)
+
+    async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
+        """Sample a group of responses to a problem and score it.
+
+        Raises:
+            PoolUnresponsive: a pool did not answer before the deadline.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        prompt_ids = self.prompt_ids(problem)
+        with self.activity.during("generating"):
+            completions = await self.sample(prompt_ids, sampling)
+        sampled = clock()
+        decoded = [self.decoded(completion) for completion in completions]
+        with self.activity.during("scoring"):
+            scores = await self._score(problem, [self.without_end(text) for text, _ in decoded])
+        trajectories = [
+            Trajectory(
+                problem_id=problem.id,
+                prompt_ids=prompt_ids,
+                completion=completion,
+                text=text,
+                score=score,
+                token_spans=[token_span(starts, span) for span in score.step_spans],
+                print_spans=[token_span(starts, span) for span in score.print_spans],
+            )
+            for completion, (text, starts), score in zip(completions, decoded, scores, strict=True)
+        ]
+        return trajectories, Seconds(sampled - began, clock() - sampled)
+
+    async def _score(self, problem: Problem, texts: list[str]) -> list[Score]:
+        """Score a group; what the machinery failed on is asked again, perhaps of another worker, then left as a fault."""
+        unscored = replace(problem, chain="")
+        scores: list[Score] = []
+        for _ in range(_SCORE_TRIES):
+            scores = await self._answer(
+                lambda: self._reward.score.remote(unscored, texts), "reward", f"scores for problem {problem.id}"
+            )
+            if not any(score.verdict.is_fault for score in scores):
+                break
+        return scores

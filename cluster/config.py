@@ -274,6 +274,9 @@ class RunSettings(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 1
     model: ScratchModel = ScratchModel()
+    """What the run starts from: a model made from nothing, unless `pretrained` takes its place."""
+    pretrained: str | None = None
+    """A model's folder in Hugging Face's format, or its name on the hub."""
     data: DataSettings
     sft: SupervisedSettings = SupervisedSettings()
     rl: PolicySettings = PolicySettings()
@@ -307,7 +310,9 @@ class RunSettings(Settings):
                 f"data.filters.difficulty.max_tokens ({difficulty.max_tokens}) leaves no room for a prompt in "
                 f"rollout.max_length ({self.rollout.max_length})"
             )
-        if self.rollout.max_length > self.model.max_length:
+        if self.pretrained is not None and "model" in self.model_fields_set:
+            raise ValueError("model and pretrained are both given: a run starts from one of them")
+        if self.pretrained is None and self.rollout.max_length > self.model.max_length:
             raise ValueError(
                 f"rollout.max_length ({self.rollout.max_length}) is beyond model.max_length ({self.model.max_length})"
             )
@@ -332,8 +337,8 @@ def load(path: Path, overrides: list[str]) -> RunSettings:
         raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise BadInput(f"{path}: must hold a mapping of settings")
-    for override in overrides:
-        _override(raw, override)
+    for one in overrides:
+        override(raw, one)
     try:
         return RunSettings.model_validate(raw)
     except ValidationError as error:
@@ -342,7 +347,12 @@ def load(path: Path, overrides: list[str]) -> RunSettings:
         raise BadInput(f"{path}: {field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def override(raw: dict[str, Any], override: str) -> None:
+    """Put `key.path=value` into a mapping of settings.
+
+    Raises:
+        BadInput: it is not written so.
+    """
     path, equals, value = override.partition("=")
     if not equals or not path:
         raise BadInput(f"{override}: an override is written key.path=value")

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from cluster.charts import LIGHT, REWARDS, Metrics, line_chart, series, shown_charts
 from cluster.runs import RunFolder, read_jsonl, write_whole
+from cluster.targets import COLUMNS, beside_the_paper
 
 Row = dict[str, Any]
 
@@ -334,6 +335,8 @@ def _page(folder: Path) -> Row:
         "wall": wall,
         "longest": max(wall.values(), default=0.0),
         "config": config.read_text() if config else None,
+        "benchmarks": [row for run in parts.values() for row in beside_the_paper(run.path)],
+        "paper": COLUMNS,
         "cases": _cases(first),
         "group": _training_group(first),
     }

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 import learner.launch
 import learner.policy
 import learner.supervised
+from cluster.answering import model_folder
 from cluster.config import BadInput, RunSettings, flat
 from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
@@ -28,7 +29,7 @@ from cluster.loggers import figures, open_loggers, require_installed
 from cluster.metrics import Monitor
 from cluster.placement import Plan
 from cluster.progress import counting, following
-from cluster.runs import RunFolder, write_whole
+from cluster.runs import RunFolder, link_model, write_whole
 from cluster.session import Pools, application_names, beside_the_driver, connected, placement_plan, ray_session
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
@@ -89,10 +90,10 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
     return run
 
 
-def dry_run(settings: RunSettings) -> Plan:
+def placement_of(settings: RunSettings) -> Plan:
     """Where the workers of a whole run would go; starts nothing but Ray itself."""
     stages = ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation", *settings.controls]
-    with connected(settings):
+    with connected(settings.cluster):
         return placement_plan(settings, stages)
 
 
@@ -160,6 +161,9 @@ def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficu
 
 
 def _base_model(job: Job) -> None:
+    if job.settings.pretrained is not None:
+        link_model(model_folder(job.settings.pretrained, "pretrained:"), job.run.model("base"))
+        return
     problems = read_split(job.run.split("sft"))
     texts = [prompt(problem) + problem.chain for problem in problems]
     write_scratch_model(job.settings.model, texts, job.settings.seed, job.run.model("base"))
@@ -243,7 +247,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             packing=job.settings.learner.packing,
             max_length=job.settings.rollout.max_length,
             sync_deadline_s=job.settings.rollout.sync_deadline_s,
-            applications=dict(zip(("rollout", "reward"), application_names(job.settings), strict=False)),
+            applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
             loggers=job.settings.loggers,
             shown=flat(job.settings),
         )

@@ -108,6 +108,15 @@ class RunFolder:
             file.write(json.dumps({"stage": stage, **row}) + "\n")
 
 
+def link_model(model: Path, folder: Path) -> None:
+    """Put the files of a model into another folder as links, so that a large model is on disk once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in model.iterdir():
+        link = folder / file.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects in a JSONL file of ours; none if it is not there. A last line cut short by a crash is left out."""
     if not path.exists():

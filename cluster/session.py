@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import reward.deployment
 import rollout.deployment
-from cluster.config import BadInput, RunSettings
+from cluster.config import BadInput, ClusterSettings, RunSettings
 from cluster.dashboard import provision
 from cluster.placement import Plan, nodes_of, plan, require, roles
 
@@ -36,18 +36,18 @@ def worker_environment() -> dict[str, str]:
 
 
 @contextmanager
-def connected(settings: RunSettings) -> Iterator[None]:
+def connected(cluster: ClusterSettings) -> Iterator[None]:
     """Connect to Ray for the length of the block.
 
     Raises:
         BadInput: no cluster answers at the address that the settings or RAY_ADDRESS give.
     """
-    address = settings.cluster.address or os.environ.get("RAY_ADDRESS")
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
     try:
         _require_answer(address)
         ray.init(
             address=address,
-            include_dashboard=settings.cluster.dashboard if address is None else None,
+            include_dashboard=cluster.dashboard if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": worker_environment()},
@@ -104,31 +104,32 @@ def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[None
     Raises:
         BadInput: no cluster answers, or it has no place for the workers of these stages.
     """
-    with connected(settings):
+    with connected(settings.cluster):
         require(placement_plan(settings, stages))
         provision(session_folder())
-        with _serving(settings):
+        with serving(application_names(settings.name)):
             yield
 
 
 @contextmanager
-def _serving(settings: RunSettings) -> Iterator[None]:
+def serving(applications: Collection[str]) -> Iterator[None]:
+    """Ray Serve for the length of the block; of these applications none is left afterwards."""
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
     try:
         yield
     finally:
         # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
-        for name in set(application_names(settings)) & set(serve.status().applications):
+        for name in set(applications) & set(serve.status().applications):
             serve.delete(name)
 
 
-def application_names(settings: RunSettings) -> tuple[str, str, str]:
+def application_names(run: str) -> tuple[str, str, str]:
     """Serve applications of a run's rollout and reward pools, and of the rollout pool of the model that measures difficulty.
 
     They bear its name, since a cluster may hold several runs.
     """
-    return f"{settings.name}-rollout", f"{settings.name}-reward", f"{settings.name}-difficulty"
+    return f"{run}-rollout", f"{run}-reward", f"{run}-difficulty"
 
 
 def beside_the_driver() -> NodeAffinitySchedulingStrategy:
@@ -170,7 +171,7 @@ class Pools:
             PoolNotStarted: one did not become healthy.
         """
         settings, environment = self._settings, worker_environment()
-        _, reward_name, name = application_names(settings)
+        _, reward_name, name = application_names(settings.name)
         try:
             try:
                 reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
@@ -186,7 +187,7 @@ class Pools:
 
     def _deploy(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         settings, environment = self._settings, worker_environment()
-        rollout_name, reward_name, _ = application_names(settings)
+        rollout_name, reward_name, _ = application_names(settings.name)
         reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
         base, weights = str(self._base_model), str(self._weights_folder)
         return (

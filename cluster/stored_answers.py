@@ -1,55 +1,85 @@
-"""`codereason eval --predictions FILE --benchmark NAME`: scores stored answers to a benchmark, without a model."""
+"""Scores of stored answers to a benchmark, whoever gave them: `codereason eval BENCHMARK --predictions FILE`."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.benchmark_files import FOLDER, read_predictions
+from cluster.benchmark_files import read_predictions, read_table
+from cluster.benchmark_questions import REVAL, Benchmark
 from cluster.benchmark_scores import JUDGES
 from cluster.config import BadInput
-from cluster.progress import counting
+from cluster.progress import Advance, counting
 from cluster.reval_scores import TASKS, consistency, coverage_rates, judge_reval
 from reward.codegen import LIMITS as LARGEST
 from reward.official import CheckNotRun
 from reward.reval import RunNotTraced
 from reward.sandbox import Sandbox, SandboxUnavailable
 from rl.benchmarks.results import RULES, Judged, figures
+from rl.responses import parse
 
-NAMES = (*JUDGES, "reval")
+_MEASURES = {"step_accuracy": "steps", "right_answer_wrong_steps": "right answer, wrong steps"}
 
 
-def score_stored_answers(predictions: Path, benchmark: str, data: Path | None, as_json: bool) -> None:
-    """Judges a file of answers and prints pass@k by both rules, with intervals and by kinds of problems.
+def scored_answers(
+    predictions: Path, benchmark: Benchmark, *, steps: bool | None = None, trained_on: Collection[str] = ()
+) -> dict[str, Any]:
+    """Judges a file of answers: pass@k by both rules, with intervals and by kinds of problems.
+
+    Args:
+        predictions: rows `{id, responses}`, with `tokens` of each response where that is known.
+        benchmark: what they answer.
+        steps: whether prints were asked for; None finds out by whether any answer states one.
+        trained_on: problems that share words with what the model was trained on, to be told apart.
 
     Raises:
-        BadInput: there is no such benchmark, a file is missing or wrong, or the sandbox cannot be had.
+        BadInput: a file is wrong, or the sandbox cannot be had.
     """
-    if benchmark not in NAMES:
-        raise BadInput(f"--benchmark {benchmark}: must be one of {', '.join(NAMES)}")
     answers = read_predictions(predictions)
-    where = data or FOLDER / (benchmark if benchmark == "reval" else JUDGES[benchmark][1])
-    if not where.exists():
-        raise BadInput(f"--data {where}: not there; give the benchmark's data with --data or put it there")
+    if steps is None:
+        steps = any(parse(text).steps for responses in answers.values() for text in responses)
     try:
         with (
             Sandbox(LARGEST, packages=_packages()) as sandbox,
-            counting(Console(stderr=True), benchmark, len(answers)) as advance,
+            counting(Console(stderr=True), f"scoring {benchmark.key}", len(answers)) as advance,
         ):
-            scored = _judged(sandbox, benchmark, where, answers, predictions, advance)
+            both = _judged(sandbox, benchmark, answers, predictions, advance)
     except SandboxUnavailable as error:
         raise BadInput(f"sandbox: {error}") from None
     except (CheckNotRun, RunNotTraced) as error:
-        raise BadInput(f"{where}: {error}") from None
-    found = {"benchmark": benchmark, "data": str(where), "predictions": str(predictions), **scored}
-    if as_json:
-        typer.echo(json.dumps(found))
-    else:
-        _show(found)
+        raise BadInput(f"{benchmark.data}: {error}") from None
+    both = [(name, _seen(one if steps else replace(one, steps=()), trained_on)) for name, one in both]
+    names = [f"{REVAL}-{task}" for task in TASKS] if benchmark.key == REVAL else [benchmark.key]
+    by_name = {name: [problem for owner, problem in both if owner == name] for name in names}
+    found = {
+        "benchmark": benchmark.key,
+        "data": str(benchmark.data),
+        "predictions": str(predictions),
+        "scores": {name: _figures(problems, benchmark.data) for name, problems in by_name.items() if problems},
+        **_tokens(predictions),
+    }
+    if benchmark.key == REVAL:
+        of_tasks = [(name.removeprefix(f"{REVAL}-"), problem) for name, problem in both]
+        found |= {"coverage": coverage_rates(of_tasks), "consistency": consistency(of_tasks)}
+    return found
+
+
+def _seen(problem: Judged, trained_on: Collection[str]) -> Judged:
+    """With contamination as a trait, where there is any."""
+    if not trained_on:
+        return problem
+    words = "shares words with training"
+    return replace(problem, traits={**problem.traits, words: "yes" if problem.id in trained_on else "no"})
+
+
+def _tokens(predictions: Path) -> dict[str, float]:
+    """Tokens per answer, where they are stored (StepCodeReasoner, table 14)."""
+    known = [count for row in read_table(predictions) for count in row.get("tokens") or () if isinstance(count, int)]
+    return {"tokens_per_answer": fmean(known)} if known else {}
 
 
 def _packages() -> list[str]:
@@ -60,21 +90,19 @@ def _packages() -> list[str]:
 
 
 def _judged(
-    sandbox: Sandbox, benchmark: str, data: Path, answers: Mapping[str, list[str]], source: Path, advance: Any
-) -> dict[str, Any]:
-    if benchmark != "reval":
-        judged = []
-        for problem in JUDGES[benchmark][0](sandbox, data, answers, source):
-            judged.append(problem)
-            advance(1)
-        return {"scores": {benchmark: _figures(judged, data)}}
+    sandbox: Sandbox, benchmark: Benchmark, answers: Mapping[str, list[str]], source: Path, advance: Advance
+) -> list[tuple[str, Judged]]:
+    """Every problem's verdicts, with the name that its figures go under."""
+    if benchmark.key == REVAL:
+        found = ((f"{REVAL}-{task}", problem) for task, problem in judge_reval(sandbox, benchmark.data, answers, source))
+    else:
+        judge = JUDGES[benchmark.key][0]
+        found = ((benchmark.key, problem) for problem in judge(sandbox, benchmark.data, answers, source))
     both = []
-    for task, problem in judge_reval(sandbox, data, answers, source):
-        both.append((task, problem))
+    for one in found:
+        both.append(one)
         advance(1)
-    by_task = {task: [problem for name, problem in both if name == task] for task in TASKS}
-    scores = {f"reval-{task}": _figures(problems, data) for task, problems in by_task.items() if problems}
-    return {"scores": scores, "coverage": coverage_rates(both), "consistency": consistency(both)}
+    return both
 
 
 def _figures(judged: list[Judged], data: Path) -> dict[str, Any]:
@@ -83,23 +111,27 @@ def _figures(judged: list[Judged], data: Path) -> dict[str, Any]:
     return figures(judged)
 
 
-def _show(found: Mapping[str, Any]) -> None:
-    console = Console()
+def show(found: Mapping[str, Any], console: Console, decoding: str = "") -> None:
+    """Print what `scored_answers` found as tables."""
     for name, scores in found["scores"].items():
         masked = f", {scores['masked']} masked" if scores["masked"] else ""
-        table = Table(
-            title=f"{name}: {scores['problems']} problems, {scores['responses']} responses{masked}; per cent [95 %]"
-        )
+        title = f"{name}{f', {decoding}' if decoding else ''}: {scores['problems']} problems"
+        table = Table(title=f"{title}, {scores['responses']} responses{masked}; per cent [95 %]")
         for column in ("", "problems", *RULES):
             table.add_column(column)
         for measure in scores["strict"]:
             table.add_row(measure, str(scores["problems"]), *(_percent(scores[rule][measure]) for rule in RULES))
+        for measure, label in _MEASURES.items():
+            if measure in scores:
+                table.add_row(label, "", _percent(scores[measure]), "")
         for trait, groups in scores["by"].items():
             table.add_section()
             for label, part in groups.items():
                 cells = (_percent(part[rule]) for rule in RULES)
                 table.add_row(f"{trait} {label}", str(part["problems"]), *cells)
         console.print(table)
+    if "tokens_per_answer" in found:
+        console.print(f"tokens per answer: {found['tokens_per_answer']:.0f}")
     for rule, rates in found.get("coverage", {}).items():
         console.print(f"coverage, {rule}: " + ", ".join(f"{name} {100 * rate:.1f}" for name, rate in rates.items()))
     if found.get("consistency", {}).get("probes"):

@@ -5,6 +5,7 @@ short enough for a small model's window. A tokenizer with a chat template gets i
 plain text. A problem that is not decoupled gets one prompt for both tasks.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rl.problems import Problem, Task
@@ -65,9 +66,18 @@ def _question(problem: Problem) -> str:
 
 def prompt_ids(problem: Problem, tokenizer: ChatTokenizer) -> list[int]:
     """The prompt as tokens: through the tokenizer's chat template if it has one, else plain text after its first token."""
+    return chat_ids(messages(problem)[:2], tokenizer)
+
+
+def chat_ids(chat: Sequence[dict[str, str]], tokenizer: ChatTokenizer) -> list[int]:
+    """Messages as tokens, to be answered: through the tokenizer's chat template, else their texts, a line break after each.
+
+    A tokenizer without a template may also have no first token; the text then stands alone.
+    """
     if tokenizer.chat_template is None:
-        return [tokenizer.bos_token_id, *tokenizer.encode(prompt(problem), add_special_tokens=False)]
-    text = tokenizer.apply_chat_template(messages(problem)[:2], tokenize=False, add_generation_prompt=True)
+        plain = tokenizer.encode("".join(f"{message['content']}\n" for message in chat), add_special_tokens=False)
+        return plain if tokenizer.bos_token_id is None else [tokenizer.bos_token_id, *plain]
+    text = tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True)
     return tokenizer.encode(text, add_special_tokens=False)  # the template writes the first token itself
 
 

@@ -75,6 +75,7 @@ class Engine:
                 max_model_len=settings.max_length,
                 max_num_seqs=settings.max_sequences,
                 tensor_parallel_size=settings.tensor_parallel,
+                **({} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}),
                 seed=seed,
                 skip_tokenizer_init=True,
                 enforce_eager=on_cpu,

@@ -23,6 +23,8 @@ class RolloutSettings(Settings):
     """Prompt and response together, in tokens."""
     max_sequences: int = Field(256, ge=1)
     """Sequences that one engine decodes at a time."""
+    gpu_memory: float = Field(0.9, gt=0, le=1)
+    """Share of a GPU's memory that one engine takes; less where a learner worker shares the GPU."""
     kv_cache_gib: int = Field(1, ge=1)
     """Memory for keys and values on CPU, in GiB."""
     sync_deadline_s: float = Field(60.0, gt=0)

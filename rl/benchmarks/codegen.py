@@ -38,6 +38,8 @@ class CodingProblem:
     tolerance: float = 0.0
     as_set: bool = False
     """Outputs are compared as sets, as the prompt's own assertion does."""
+    task: str = ""
+    """What a model is told: the prompt itself, or a sentence and the assertions that must hold."""
 
     @property
     def canonical(self) -> str:
@@ -58,7 +60,8 @@ def humaneval_problems(rows: Sequence[Mapping[str, Any]]) -> list[CodingProblem]
         )
         inputs = tuple(map(tuple, _inputs(row, number))) if "plus_input" in row else ()
         test = f"{test}\ncheck({entry})"
-        problems.append(CodingProblem(name, prompt, entry, solution, test, inputs, float(row.get("atol", 0))))
+        tolerance = float(row.get("atol", 0))
+        problems.append(CodingProblem(name, prompt, entry, solution, test, inputs, tolerance, task=prompt))
     return problems
 
 
@@ -76,7 +79,8 @@ def mbpp_problems(rows: Sequence[Mapping[str, Any]]) -> list[CodingProblem]:
             raise ValueError(f"row {number}: test_list: must be a list of str")
         if not isinstance(row.get("task_id"), int):
             raise ValueError(f"row {number}: task_id: must be int")
-        problems.append(CodingProblem(f"Mbpp/{row['task_id']}", "", "", code, "\n".join([setup, *tests])))
+        task = "\n".join([str(row.get("text", "")), *tests])
+        problems.append(CodingProblem(f"Mbpp/{row['task_id']}", "", "", code, "\n".join([setup, *tests]), task=task))
     return problems
 
 
@@ -94,7 +98,8 @@ def mbpp_plus_problems(rows: Sequence[Mapping[str, Any]]) -> list[CodingProblem]
         inputs = shaped_inputs(_inputs(row, number), example_calls(assertion, entry))
         as_set = wraps_in_set(prompt, entry)
         test = f"import math\n{assertion}"  # One row's assertions use it without importing it.
-        problems.append(CodingProblem(name, "", entry, solution, test, inputs, float(row.get("atol", 0)), as_set))
+        tolerance = float(row.get("atol", 0))
+        problems.append(CodingProblem(name, "", entry, solution, test, inputs, tolerance, as_set, prompt))
     return problems
 
 

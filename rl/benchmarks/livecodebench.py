@@ -93,6 +93,19 @@ def check(row: ExecutionRow, predicted: str) -> str | None:
     return prelude(text) + text
 
 
+def check_input(row: ExecutionRow, predicted: str) -> str | None:
+    """The same for the other direction, which LiveCodeBench itself has not: CRUXEval's rule, as StepCodeReasoner uses it.
+
+    Returns:
+        None where the prediction holds no call of the function and is skipped.
+    """
+    entry = row.call.partition("(")[0]
+    if f"{entry}(" not in predicted:
+        return None
+    text = f"{row.code}\nassert {row.output} == {predicted}"
+    return prelude(text) + text
+
+
 def mean_accuracy(problems: Sequence[Sequence[bool | None]]) -> float:
     """pass@1 of every row's verdicts, skipped ones (None) left out, averaged over the rows, in per cent.
 

@@ -1,8 +1,9 @@
 """Judged answers as figures: strict and official side by side, over all problems and over kinds of problems."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from rl.benchmarks import cruxeval, passes
@@ -24,6 +25,11 @@ class Judged:
     """None where the official rules skip the answer."""
     traits: dict[str, str] = field(default_factory=dict)
     """What the problem is like; see `group`."""
+    families: tuple[str, ...] = ()
+    """Built-in types whose methods its program calls; see `rl.benchmarks.families`."""
+    steps: tuple[tuple[float, ...] | None, ...] = ()
+    """For each response the step rewards of the anchors that execution reached (equation 8); None where the machinery
+    failed. Empty where no steps were asked for."""
 
 
 def group(trait: str, count: int) -> str:
@@ -57,16 +63,39 @@ def figures(judged: Sequence[Judged]) -> dict[str, Any]:
         "masked": len(judged) - len(kept),
         "responses": sum(len(problem.strict) for problem in kept),
         **{rule: {f"pass@{k}": _estimated(kept, rule, k) for k in _KS if k <= max(1, fewest)} for rule in RULES},
-        "by": {trait: _by(kept, trait) for trait in traits},
+        "by": {
+            **{trait: _by(kept, {p.id: (p.traits[trait],) for p in kept if trait in p.traits}) for trait in traits},
+            **({"methods of": families} if (families := _by(kept, {p.id: p.families for p in kept})) else {}),
+        },
+        **_step_figures(kept),
     }
 
 
-def _by(kept: Sequence[Judged], trait: str) -> dict[str, Any]:
-    sizes = Counter(problem.traits[trait] for problem in kept if trait in problem.traits)
+def _step_figures(kept: Sequence[Judged]) -> dict[str, Any]:
+    """How steps were stated, where they were asked for; both are of problems that execute an anchor at all.
+
+    `step_accuracy` is the mean over problems of the share of anchors stated exactly (StepCodeReasoner, table 6).
+    `right_answer_wrong_steps` is, of the responses whose answer is strictly right, the share with some step wrong.
+    """
+    shares, hacked = [], []
+    for problem in kept:
+        stated = [(steps, right) for steps, right in zip(problem.steps, problem.strict, strict=False) if steps]
+        if stated:
+            shares.append(fmean(fmean(steps) for steps, _ in stated if steps))
+        right = [steps for steps, verdict in stated if verdict and steps]
+        if right:
+            hacked.append(fmean(min(steps) < 1.0 for steps in right))
+    found = {"step_accuracy": shares, "right_answer_wrong_steps": hacked}
+    return {name: asdict(passes.mean_with_interval(values)) for name, values in found.items() if values}
+
+
+def _by(kept: Sequence[Judged], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """pass@1 of the problems under each name; a problem may bear several."""
+    sizes = Counter(name for found in names.values() for name in found)
     return {
         name: {
             "problems": sizes[name],
-            **{rule: _estimated([p for p in kept if p.traits.get(trait) == name], rule, 1) for rule in RULES},
+            **{rule: _estimated([p for p in kept if name in names.get(p.id, ())], rule, 1) for rule in RULES},
         }
         for name in sorted(sizes, key=_place)
     }

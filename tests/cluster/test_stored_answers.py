@@ -17,10 +17,10 @@ def evaluate(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
 
 
-def scores(tmp_path, benchmark, data, answers):
+def scores(tmp_path, benchmark, data, answers, *options):
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps({"id": name, "responses": texts}) + "\n" for name, texts in answers.items()))
-    done = evaluate("--predictions", path, "--benchmark", benchmark, "--data", data, "--json")
+    done = evaluate(benchmark, *options, "--predictions", path, "--data", data, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -33,11 +33,11 @@ def test_cruxeval_outputs_as_published(tmp_path):
     stored = json.loads(gzip.decompress((DATA / "cruxeval_codellama7b_scored_output.json.gz").read_bytes()))
     names = [f"sample_{number}" for number in range(20)]
     answers = {name: stored["raw_generations"][name] for name in names}
-    found = scores(tmp_path, "cruxeval-output", DATA / "cruxeval.jsonl", answers)["scores"]["cruxeval-output"]
+    found = scores(tmp_path, "cruxeval", DATA / "cruxeval.jsonl", answers)["scores"]["cruxeval-output"]
     shipped = [sum(verdicts) / len(verdicts) for verdicts in (stored["raw_scored_generations"][name] for name in names)]
     assert means(found)[1] == pytest.approx(sum(shipped) / 20)
     assert {"pass@1", "pass@5", "pass@10"} == set(found["official"])
-    assert set(found["by"]) == {"anchors", "lines", "type"}
+    assert set(found["by"]) == {"anchors", "lines", "type", "methods of"}
     assert sum(part["problems"] for part in found["by"]["type"].values()) == 20
 
 
@@ -45,10 +45,10 @@ def test_a_trick_passes_officially_and_not_strictly(tmp_path):
     # sample_0 gives [(4, 1), (4, 1), (4, 1), (4, 1), (2, 3), (2, 3)].
     right = "[(4, 1), (4, 1), (4, 1), (4, 1), (2, 3), (2, 3)]"
     answers = {"sample_0": [right, "0 or True", f"<answer>{right}</answer>", "[]"]}
-    found = scores(tmp_path, "cruxeval-output", DATA / "cruxeval.jsonl", answers)["scores"]["cruxeval-output"]
+    found = scores(tmp_path, "cruxeval", DATA / "cruxeval.jsonl", answers)["scores"]["cruxeval-output"]
     assert means(found) == (0.5, 0.75)
     answers = {"sample_0": ["f([1, 1, 3, 1, 3, 1])", f"{right} # f(", "<answer>f([1, 1, 3, 1, 3, 1])</answer>", "f([])"]}
-    found = scores(tmp_path, "cruxeval-input", DATA / "cruxeval.jsonl", answers)["scores"]["cruxeval-input"]
+    found = scores(tmp_path, "cruxeval", DATA / "cruxeval.jsonl", answers, "--task", "input")["scores"]["cruxeval-input"]
     assert means(found) == (0.5, 0.75)
 
 
@@ -61,9 +61,13 @@ def test_livecodebench_from_jsonl_and_parquet(tmp_path):
     pandas.DataFrame([row]).to_parquet(table)
     answers = {"sample_0": ["[ANSWER]assert f(xs = [1, 2]) == 3[/ANSWER]", "3.0", "4", "f(xs = [1, 2])"]}
     for data in (lines, table):
-        found = scores(tmp_path, "livecodebench-execution", data, answers)["scores"]["livecodebench-execution"]
+        found = scores(tmp_path, "livecodebench", data, answers)["scores"]["livecodebench-output"]
         # Officially 3.0 passes and the answer that calls is left out.
         assert means(found) == (0.25, pytest.approx(2 / 3))
+    # The other direction, by CRUXEval's rule: what holds no call is left out.
+    answers = {"sample_0": ["f([2, 1])", "f([3]) # !", "f([])", "3", "<answer>f(xs=[1, 1, 1])</answer>"]}
+    found = scores(tmp_path, "livecodebench", lines, answers, "--task", "input")["scores"]["livecodebench-input"]
+    assert means(found) == (0.6, 0.75)
 
 
 def test_code_generation(tmp_path):
@@ -99,14 +103,44 @@ def test_reval_and_its_consistency(tmp_path):
     assert found["consistency"] == {"probes": 1, "strict": 100.0, "official": 100.0}
 
 
+def test_steps_are_judged_where_any_are_stated(tmp_path):
+    code = "def f(a):\n    b = a + 1\n    c = b * 2\n    return c\n"
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"id": "a", "code": code, "input": "1", "output": "4"}))
+    right = "<print>b: 2</print><print>c: 4</print><print>return_val: 4</print><answer>4</answer>"
+    wrong_step = right.replace("c: 4", "c: 5")
+    (tmp_path / "answers.jsonl").write_text(
+        json.dumps({"id": "a", "responses": [right, wrong_step, "4", "<answer>5</answer>"], "tokens": [30, 30, 1, 3]})
+    )
+    done = evaluate(tmp_path / "mine.jsonl", "--predictions", tmp_path / "answers.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["tokens_per_answer"] == 16
+    scores = found["scores"]["rows-output"]
+    assert means(scores) == (0.75, 0.75)
+    assert scores["step_accuracy"]["mean"] == pytest.approx((1 + 2 / 3) / 4)
+    assert scores["right_answer_wrong_steps"]["mean"] == pytest.approx(2 / 3)
+    assert scores["by"]["methods of"]["none"]["problems"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "eval: give CONFIG, or --predictions FILE with --benchmark NAME"),
-        (["--predictions", "x.jsonl"], "eval: --predictions goes with --benchmark NAME and without CONFIG"),
-        (["configs/smoke.yaml", "--benchmark", "mbpp"], "eval: give CONFIG, or --predictions FILE"),
-        (["--predictions", "x.jsonl", "--benchmark", "crux"], "--benchmark crux: must be one of cruxeval-output, "),
-        (["--predictions", "absent.jsonl", "--benchmark", "mbpp"], "absent.jsonl: No such file"),
+        ([], "Missing argument 'what'"),
+        (["mbpp"], "eval mbpp: give one of --model WHERE and --predictions FILE"),
+        (
+            ["mbpp", "--predictions", "x.jsonl", "--model", "m"],
+            "eval mbpp: give one of --model WHERE and --predictions FILE",
+        ),
+        (
+            ["cruxeval", "--predictions", "x.jsonl", "--data", "tests/data/cruxeval.jsonl", "--samples", "3"],
+            "--samples goes with --model, not with --predictions",
+        ),
+        (["mbpp", "--predictions", "x.jsonl", "--task", "input"], "--task: mbpp has no two directions"),
+        (["configs/smoke.yaml", "--model", "m"], "--model goes with a benchmark, not with a run's configuration"),
+        (["crux", "--predictions", "x.jsonl"], "crux: must be one of cruxeval, livecodebench, "),
+        (["rows.jsonl", "--predictions", "x.jsonl"], "rows.jsonl: no such file"),
+        (["mbpp", "--predictions", "absent.jsonl", "--data", "tests/data/mbpp.jsonl.gz"], "absent.jsonl: No such file"),
+        (["mbpp", "--model", "m", "--data", "tests/data/mbpp.jsonl.gz", "x=1"], "x: Extra inputs are not permitted"),
     ],
 )
 def test_bad_usage_is_one_line(arguments, message):
@@ -127,5 +161,5 @@ def test_bad_usage_is_one_line(arguments, message):
 def test_a_bad_row_is_named(tmp_path, row, message):
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps(row))
-    done = evaluate("--predictions", path, "--benchmark", "cruxeval-output", "--data", DATA / "cruxeval.jsonl")
+    done = evaluate("cruxeval", "--predictions", path, "--data", DATA / "cruxeval.jsonl")
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr

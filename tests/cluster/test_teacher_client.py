@@ -185,8 +185,8 @@ def test_an_endpoint_that_is_not_there_is_told_and_ends_the_asking(tmp_path):
         free.bind(("127.0.0.1", 0))
         script = Script()
         script.url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    many = [question(str(number)) for number in range(500)]
     with pytest.raises(TeacherDown) as error:
-        many = [question(str(number)) for number in range(500)]
         asked(script, tmp_path, many, tries=2, down_after=5, longest_wait_s=0.01, deadline_s=20)
     assert str(error.value).startswith(f"data.teacher: {script.url} gave no answer to 5 questions in a row, the last time")
     assert "no connection" in str(error.value)

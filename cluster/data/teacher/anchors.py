@@ -40,7 +40,7 @@ def teacher_anchors(
     teacher = open_teacher(settings.data, folder)
     if teacher is None:
         raise BadInput("data.teacher: missing; it says who is asked, by model and base_url or in_process")
-    with connected(settings) if teacher.settings.in_process else nullcontext():
+    with connected(settings.cluster) if teacher.settings.in_process else nullcontext():
         try:
             answers = _answers(sources, teacher)
         except TeacherDown as error:

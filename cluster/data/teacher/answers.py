@@ -33,6 +33,8 @@ class Answer:
     text: str
     finish: str
     """`stop` for a whole answer, `length` for one cut off, `refused` or `too long` (the question) for none."""
+    tokens: int | None = None
+    """How many it took; None where an endpoint does not say."""
 
 
 class Answers:
@@ -45,7 +47,7 @@ class Answers:
         rows = {row["key"]: row for line in lines if (row := _row(line)) is not None}
         if len(rows) != len(lines) - 1:
             write_whole(path, "".join(json.dumps(row) + "\n" for row in rows.values()))
-        self._known = {key: Answer(row["text"], row["finish"]) for key, row in rows.items()}
+        self._known = {key: Answer(row["text"], row["finish"], row.get("tokens")) for key, row in rows.items()}
 
     def __enter__(self) -> "Answers":
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,11 +24,12 @@ from cluster.data.teacher.in_process import answered_in_process
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Ask = Callable[[Question], Awaitable[str]]
+Fetch = Callable[[Question], Awaitable[Answer]]
 
 _FIRST_WAIT_S = 0.5
 """The wait before the second try is drawn from up to so many seconds; each one after from up to twice as many."""
 
-_WRONG_SETTINGS = {401: "refuses the key of data.teacher.key_variable", 404: "knows no such model or path"}
+_WRONG_SETTINGS = {401: "refuses the key of {key}", 404: "knows no such model or path"}
 """Status codes that say the configuration is wrong, and would say so for every question."""
 
 _PASSING = frozenset({408, 409, 425, 429})
@@ -76,6 +77,15 @@ class _Completion(BaseModel):
     """The part of a chat completion that is read; a server may send anything."""
 
     choices: list[_Choice]
+    usage: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """How messages name what the user set: the endpoint, and the variable with its key."""
+
+    endpoint: str = "data.teacher"
+    key: str = "data.teacher.key_variable"
 
 
 def open_teacher(settings: DataSettings, folder: Path) -> "Teacher | None":
@@ -89,10 +99,7 @@ def open_teacher(settings: DataSettings, folder: Path) -> "Teacher | None":
     model = Path(settings.teacher.model)
     if settings.teacher.in_process is not None and not (model / "config.json").is_file():
         raise BadInput(f"data.teacher.model: {model} is no model's folder (config.json is missing)")
-    variable = settings.teacher.key_variable
-    if variable is not None and not os.environ.get(variable):
-        raise BadInput(f"data.teacher.key_variable: the environment variable {variable} is not set; put the key there")
-    return Teacher(settings.teacher, folder / "teacher.jsonl")
+    return Teacher(settings.teacher, folder / "teacher.jsonl").with_key()
 
 
 @dataclass(slots=True)
@@ -108,10 +115,22 @@ class _Health:
 class Teacher:
     """A teacher and all it has answered so far. The key is read when it is needed, and is in no attribute or file."""
 
-    def __init__(self, settings: TeacherSettings, answers: Path) -> None:
+    def __init__(self, settings: TeacherSettings, answers: Path, fields: Fields | None = None) -> None:
         self.settings = settings
+        self._fields = fields or Fields()
         self._answers = Answers(answers)
         self._health = _Health()
+
+    def with_key(self) -> "Teacher":
+        """This teacher, once it is known that its key is there.
+
+        Raises:
+            BadInput: the environment variable with its key is not set.
+        """
+        variable = self.settings.key_variable
+        if variable is not None and not os.environ.get(variable):
+            raise BadInput(f"{self._fields.key}: the environment variable {variable} is not set; put the key there")
+        return self
 
     def each(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
         """Do some work that asks the teacher for every item, many at a time; the results in the items' order.
@@ -121,42 +140,49 @@ class Teacher:
         Raises:
             TeacherDown: the endpoint is not there or refuses everybody. What was answered until then is kept.
         """
-        answered = self._each_by_endpoint if self.settings.in_process is None else self._each_in_process
-        return asyncio.run(answered(work, items))
+        if self.settings.in_process is not None:
+            return asyncio.run(self._each_in_process(work, items))
+        return asyncio.run(self._each_by_endpoint(lambda session, item: work(session.ask, item), items))
+
+    def each_answer(self, work: Callable[[Fetch, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
+        """As `each` of an endpoint, but the work is handed answers as they are: refused and cut off ones too."""
+        return asyncio.run(self._each_by_endpoint(lambda session, item: work(session.answer, item), items))
 
     async def _each_in_process(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
         """The work of all items goes on until each waits for an answer; then all that is asked for is asked at once."""
         with self._answers as answers:
-            session = _Rounds(self.settings, answers)
-            tasks = [asyncio.create_task(_done(work, session.ask, item)) for item in items]
+            rounds = _Rounds(self.settings, answers)
+            tasks = [asyncio.ensure_future(work(rounds.ask, item)) for item in items]
             try:
                 while unfinished := sum(not task.done() for task in tasks):
-                    if len(session.waiting) == unfinished:
-                        session.answer_all()
+                    if len(rounds.waiting) == unfinished:
+                        rounds.answer_all()
                     await asyncio.sleep(0)
             finally:
                 for task in tasks:
                     task.cancel()
         return [task.result() for task in tasks]
 
-    async def _each_by_endpoint(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
+    async def _each_by_endpoint(
+        self, work: "Callable[[_Session, Item], Awaitable[Result]]", items: Sequence[Item]
+    ) -> list[Result]:
         variable = self.settings.key_variable
         key = os.environ[variable] if variable is not None else "none"
         with self._answers as answers:
             async with openai.AsyncOpenAI(
                 base_url=self.settings.base_url, api_key=key, max_retries=0, timeout=self.settings.deadline_s
             ) as client:
-                session = _Session(self.settings, client, answers, self._health, key)
+                session = _Session(self.settings, client, answers, self._health, key, self._fields)
                 try:
                     async with asyncio.TaskGroup() as group:
-                        tasks = [group.create_task(_done(work, session.ask, item)) for item in items]
+                        tasks = [group.create_task(_done(work, session, item)) for item in items]
                 except ExceptionGroup as faults:
                     raise faults.exceptions[0] from None
         return [task.result() for task in tasks]
 
 
-async def _done(work: Callable[[Ask, Item], Awaitable[Result]], ask: Ask, item: Item) -> Result:
-    return await work(ask, item)
+async def _done(work: "Callable[[_Session, Item], Awaitable[Result]]", session: "_Session", item: Item) -> Result:
+    return await work(session, item)
 
 
 class _Rounds:
@@ -222,9 +248,16 @@ class _Session:
     """One event loop's dealings with the endpoint."""
 
     def __init__(
-        self, settings: TeacherSettings, client: openai.AsyncOpenAI, answers: Answers, health: _Health, key: str
+        self,
+        settings: TeacherSettings,
+        client: openai.AsyncOpenAI,
+        answers: Answers,
+        health: _Health,
+        key: str,
+        fields: Fields,
     ) -> None:
         self._settings = settings
+        self._fields = fields
         self._client = client
         self._answers = answers
         self._key = key
@@ -238,13 +271,22 @@ class _Session:
             NoAnswer: there is none, after every try.
             TeacherDown: there will be none for any question.
         """
+        return _whole(await self.answer(question))
+
+    async def answer(self, question: Question) -> Answer:
+        """The teacher's answer of any kind, from disk or from the endpoint.
+
+        Raises:
+            NoAnswer: there is none, after every try.
+            TeacherDown: there will be none for any question.
+        """
         key = question.key(self._settings.model)
         answer = self._answers.get(key)
         if answer is None:
             async with self._slots:
                 answer = await self._fetched(question)
             self._answers.put(key, answer)
-        return _whole(answer)
+        return answer
 
     async def _fetched(self, question: Question) -> Answer:
         """Ask until there is an answer or the tries are over. A refusal is an answer once it was repeated at every try."""
@@ -276,8 +318,8 @@ class _Session:
             return NoAnswer(reason, detail)
         told = reason.removeprefix("teacher: ") + (f" ({detail})" if detail else "")
         return TeacherDown(
-            f"data.teacher: {self._settings.base_url} gave no answer to {self._health.failed} questions in a row, "
-            f"the last time because of {told}"
+            f"{self._fields.endpoint}: {self._settings.base_url} gave no answer to {self._health.failed} questions in a "
+            f"row, the last time because of {told}"
         )
 
     async def _tried(self, question: Question) -> Answer:
@@ -311,7 +353,8 @@ class _Session:
         """What a status code means for the question."""
         code = error.status_code
         if code in _WRONG_SETTINGS:
-            return TeacherDown(f"data.teacher: {self._settings.base_url} {_WRONG_SETTINGS[code]} (status {code})")
+            wrong = _WRONG_SETTINGS[code].format(key=self._fields.key)
+            return TeacherDown(f"{self._fields.endpoint}: {self._settings.base_url} {wrong} (status {code})")
         detail = " ".join(error.response.text.split())[:200].replace(self._key, "***")
         if code < 500 and code not in _PASSING:
             return NoAnswer(f"teacher: status {code}", detail)
@@ -349,7 +392,8 @@ def _read(body: str) -> Answer:
         _Passing: there is none, or a refusal.
     """
     try:
-        choice = _Completion.model_validate(json.loads(body)).choices[0]
+        completion = _Completion.model_validate(json.loads(body))
+        choice = completion.choices[0]
     except (ValueError, IndexError, RecursionError):
         raise _Passing("teacher: not a chat completion", f"{body[:100]!r}") from None
     if choice.message.refusal or choice.finish_reason == "content_filter":
@@ -358,4 +402,6 @@ def _read(body: str) -> Answer:
         raise _Passing("teacher: half an answer", f"finish_reason {choice.finish_reason!r:.60}")
     if not choice.message.content and choice.finish_reason == "stop":
         raise _Passing("teacher: an empty answer", "")
-    return Answer(choice.message.content or "", choice.finish_reason)
+    usage = completion.usage if isinstance(completion.usage, dict) else {}
+    tokens = usage.get("completion_tokens")
+    return Answer(choice.message.content or "", choice.finish_reason, tokens if isinstance(tokens, int) else None)
