@@ -9,8 +9,6 @@
 
 import contextlib
 import os
-import platform
-import resource
 import sys
 from collections.abc import Iterable
 
@@ -21,14 +19,14 @@ LAYERS = ("namespaces", "process namespace", "privileges", "limits", "landlock",
 
 _NOBODY = 65534
 _OF_EVERY_PROCESS = (
-    (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_NOFILE, 64),
-    (resource.RLIMIT_MEMLOCK, 0),
-    (resource.RLIMIT_MSGQUEUE, 0),
-    (resource.RLIMIT_STACK, 8 << 20),
+    (kernel.RLIMIT_CORE, 0),
+    (kernel.RLIMIT_NOFILE, 64),
+    (kernel.RLIMIT_MEMLOCK, 0),
+    (kernel.RLIMIT_MSGQUEUE, 0),
+    (kernel.RLIMIT_STACK, 8 << 20),
 )
 """Limits that the zygote can live with itself, and its children inherit."""
-_OF_EVERY_CHILD = ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NPROC, 0))
+_OF_EVERY_CHILD = ((kernel.RLIMIT_FSIZE, 0), (kernel.RLIMIT_NPROC, 0))
 
 
 class LayerMissing(Exception):
@@ -54,9 +52,9 @@ class Isolation:
         as_root = os.geteuid() == 0
         if level == "full" and not as_root:
             raise LayerMissing("level full needs root: start as root, or use level userns or nons")
-        if platform.machine() != seccomp.ARCHITECTURE:
+        if os.uname().machine != seccomp.ARCHITECTURE:
             raise LayerMissing(
-                f"no seccomp table for {platform.machine()}: every level needs one, and there is one for x86_64 only"
+                f"no seccomp table for {os.uname().machine}: every level needs one, and there is one for x86_64 only"
             )
         # What a process of this size has mapped already does not count against a program's memory.
         self._mapped_bytes = _mapped_bytes()
@@ -118,7 +116,7 @@ class Isolation:
         kernel.die_with_parent()
         if "limits" not in self._without:
             memory = memory_bytes + self._mapped_bytes
-            _limit(((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
+            _limit(((kernel.RLIMIT_AS, memory), (kernel.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
         if self._rules is not None:
             landlock.restrict(self._rules)
         if self._uid is None and "privileges" not in self._without:
@@ -129,7 +127,7 @@ class Isolation:
 
 def _limit(bounds: Iterable[tuple[int, int]]) -> None:
     for what, bound in bounds:
-        resource.setrlimit(what, (bound, bound))
+        kernel.limit(what, bound)
 
 
 def _refuse_new_code() -> None:
@@ -140,7 +138,7 @@ def _refuse_new_code() -> None:
 
 def _mapped_bytes() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
 
 
 def _own_uid() -> int:

@@ -1,4 +1,7 @@
-"""The system calls Python has no function for, through ctypes. Every failure is an OSError that names the call."""
+"""The system calls Python has no function for, or one in a module that every fork would pay for, through ctypes.
+
+Every failure is an OSError that names the call.
+"""
 
 import ctypes
 import os
@@ -12,6 +15,16 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+
+RLIMIT_CPU = 0
+RLIMIT_FSIZE = 1
+RLIMIT_STACK = 3
+RLIMIT_CORE = 4
+RLIMIT_NPROC = 6
+RLIMIT_NOFILE = 7
+RLIMIT_MEMLOCK = 8
+RLIMIT_AS = 9
+RLIMIT_MSGQUEUE = 12
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -31,7 +44,8 @@ _libc_locked = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall_locked = _libc_locked.syscall
 _prctl = _libc_locked.prctl
-
+_setrlimit = _libc_locked.setrlimit
+_bounds = (ctypes.c_ulong * 2)()
 
 # Arguments that children pass again and again: making them costs more than the call.
 _DIE_WITH_PARENT = tuple(ctypes.c_ulong(word) for word in (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
@@ -59,6 +73,18 @@ def prctl(what: str, option: int, value: int) -> None:
 def die_with_parent() -> None:
     """This process is killed when its parent ends."""
     _checked(_prctl(*_DIE_WITH_PARENT), "prctl PDEATHSIG")
+
+
+def limit(what: int, bound: int) -> None:
+    """Bounds resource `what` (`RLIMIT_*`) for good."""
+    _bounds[0] = _bounds[1] = bound
+    _checked(_setrlimit(what, _bounds), "setrlimit")
+
+
+def name_host(name: str) -> None:
+    """Gives this host-name namespace its name."""
+    encoded = name.encode()
+    _checked(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))), "sethostname")
 
 
 def unshare(flags: int) -> None:

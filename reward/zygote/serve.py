@@ -7,14 +7,12 @@ the next fork has to copy.
 """
 
 import errno
-import fcntl
 import gc
 import importlib
 import math
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from typing import NoReturn
@@ -35,17 +33,17 @@ _MIB = 1 << 20
 _exit, _write = os._exit, os.write  # Bound before any program can replace them.
 
 _COMMON = """
-    abc bisect cmath collections.abc contextlib copy functools heapq itertools json math operator random re string struct
-    time types typing
+    abc bisect collections.abc contextlib copy functools heapq itertools math operator random re string struct time types
+    typing
 """
 """What programs import most, loaded once. Not more, because every module makes every fork slower."""
 _UNCOMMON = """
-    array asyncio base64 binascii bz2 calendar concurrent.futures csv dataclasses datetime decimal difflib enum fractions
-    hashlib html inspect keyword locale logging lzma numbers pathlib platform pprint queue secrets shutil sqlite3 statistics
-    subprocess tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref
-    zlib _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
-    encodings.punycode encodings.rot_13 encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32
-    encodings.utf_7
+    array asyncio base64 binascii bz2 calendar cmath concurrent.futures csv dataclasses datetime decimal difflib enum
+    fcntl fractions hashlib html inspect json keyword locale logging lzma mmap numbers pathlib platform pprint queue
+    resource secrets shutil socket sqlite3 statistics subprocess tempfile textwrap threading timeit tokenize traceback
+    unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime encodings.ascii encodings.cp1252
+    encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1 encodings.punycode encodings.rot_13
+    encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32 encodings.utf_7
 """
 """Loaded as well where a child, under a uid of its own, may not be able to read the standard library any more."""
 
@@ -88,18 +86,22 @@ def main() -> None:
         isolation.box.remove()
 
 
-def _placed(connection: int, reports: int, errors: int) -> socket.socket:
+def _placed(connection: int, reports: int, errors: int) -> messages.Stream:
     """Brings the descriptors that were passed to where they are looked for; the socket."""
     passed = (connection, reports, errors)
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in passed]
+    high = [_raised(descriptor) for descriptor in passed]
     os.closerange(3, _HIGH)
-    for descriptor in passed:
-        if descriptor >= _HIGH:
-            os.close(descriptor)
     for descriptor, place in zip(high[1:], (REPORT, _ERRORS), strict=True):
         os.dup2(descriptor, place)
         os.close(descriptor)
-    return socket.socket(fileno=high[0])
+    return messages.Stream(high[0])
+
+
+def _raised(descriptor: int) -> int:
+    """A copy of a descriptor at `_HIGH` or above; copies below it, made on the way, are left for the caller to close."""
+    while descriptor < _HIGH:
+        descriptor = os.dup(descriptor)
+    return descriptor
 
 
 def _preload(names: str) -> None:
@@ -107,7 +109,7 @@ def _preload(names: str) -> None:
         importlib.import_module(name)
 
 
-def _serve(connection: socket.socket, isolation: Isolation) -> NoReturn:
+def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
     """Runs what is asked for.
 
     Raises:
@@ -141,7 +143,7 @@ def _serve(connection: socket.socket, isolation: Isolation) -> NoReturn:
 
 
 def _watch(
-    pid: int, pidfd: int, poller: select.poll, connection: socket.socket, started: float, head: messages.Head
+    pid: int, pidfd: int, poller: select.poll, connection: messages.Stream, started: float, head: messages.Head
 ) -> bytes:
     """Waits for the child's end and brings it about where it is due: why, or nothing where the child ended by itself.
 
