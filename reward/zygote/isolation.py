@@ -92,14 +92,14 @@ class Isolation:
             }[self._level]
             raise LayerMissing(f"level {self._level} has no namespaces here ({error}): {advice}") from None
 
-    def _landlock(self, readable: list[str]) -> int | None:
+    def _landlock(self, readable: list[str]) -> landlock.Rules | None:
         if "landlock" in self._without:
             return None
         if not landlock.abi():
             if self._level == "userns":
                 return None
             raise LayerMissing(f"level {self._level} needs Landlock, which this kernel has not: use level userns")
-        return landlock.ruleset(readable)
+        return landlock.Rules(readable)
 
     def confine(self, *, memory_bytes: int, cpu_s: int) -> None:
         """Applies every layer to this process, which is a child about to run a program.
@@ -118,7 +118,7 @@ class Isolation:
             memory = memory_bytes + self._mapped_bytes
             _limit(((kernel.RLIMIT_AS, memory), (kernel.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
         if self._rules is not None:
-            landlock.restrict(self._rules)
+            self._rules.restrict()
         if self._uid is None and "privileges" not in self._without:
             kernel.drop_capabilities()  # A new uid has none.
         if "seccomp" not in self._without:

@@ -34,6 +34,7 @@ PR_SET_MDWE = 65
 _SYS_CLONE = 56
 _SYS_CAPSET = 126
 _SYS_PIVOT_ROOT = 155
+_SYS_PRCTL = 157
 _SYS_CLOSE_RANGE = 436
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -46,9 +47,6 @@ _syscall_locked = _libc_locked.syscall
 _prctl = _libc_locked.prctl
 _setrlimit = _libc_locked.setrlimit
 _bounds = (ctypes.c_ulong * 2)()
-
-# Arguments that children pass again and again: making them costs more than the call.
-_DIE_WITH_PARENT = tuple(ctypes.c_ulong(word) for word in (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def _checked(result: int, what: str) -> int:
@@ -64,15 +62,34 @@ def syscall(what: str, number: int, *arguments: object) -> int:
     return _checked(_syscall(ctypes.c_long(number), *words), what)
 
 
+def prepared(number: int, *arguments: object) -> tuple[object, ...]:
+    """A system call for `repeat`: what children do again and again is made once, since making it costs more than the call."""
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    return (ctypes.c_long(number), *words)
+
+
+def closing_from(first: int) -> tuple[object, ...]:
+    """The call, for `repeat`, that closes every file descriptor from `first` on."""
+    return prepared(_SYS_CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+
+
+def repeat(what: str, call: tuple[object, ...]) -> None:
+    """Makes a prepared system call."""
+    _checked(_syscall_locked(*call), what)
+
+
 def prctl(what: str, option: int, value: int) -> None:
     """`prctl(option, value, 0, 0, 0)`."""
     zero = ctypes.c_ulong(0)
     _checked(_prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl {what}")
 
 
+_DIE_WITH_PARENT = prepared(_SYS_PRCTL, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 def die_with_parent() -> None:
     """This process is killed when its parent ends."""
-    _checked(_prctl(*_DIE_WITH_PARENT), "prctl PDEATHSIG")
+    repeat("prctl PDEATHSIG", _DIE_WITH_PARENT)
 
 
 def limit(what: int, bound: int) -> None:
@@ -107,11 +124,6 @@ def detach(target: str) -> None:
 def pivot_root(new: str, old: str) -> None:
     """Makes `new` the root directory and moves the one there was to `old`."""
     syscall("pivot_root", _SYS_PIVOT_ROOT, ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old)))
-
-
-def close_from(first: int) -> None:
-    """Closes every file descriptor from `first` on."""
-    syscall("close_range", _SYS_CLOSE_RANGE, first, 0xFFFFFFFF, 0)
 
 
 def drop_capabilities() -> None:

@@ -77,7 +77,8 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     except MemoryError:
         finish("memory", error="MemoryError")
     try:
-        setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
+        if anchor_lines:
+            setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
         value, type_name = _evaluate(program, call, vars(sys.modules["__main__"]))
     except MemoryError as error:
         error.__traceback__ = None

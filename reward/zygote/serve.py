@@ -27,6 +27,7 @@ _ERRORS = 4
 _HIGH = 10
 """Descriptors from here on are the zygote's own."""
 _IDLE_MS = 5000
+_CLOSE_THE_REST = kernel.closing_from(REPORT + 1)
 _NOBODY = b"-"
 """In place of the parent's order: the parent has hung up."""
 _MIB = 1 << 20
@@ -91,6 +92,9 @@ def _placed(connection: int, reports: int, errors: int) -> messages.Stream:
     passed = (connection, reports, errors)
     high = [_raised(descriptor) for descriptor in passed]
     os.closerange(3, _HIGH)
+    for descriptor in passed:
+        if descriptor >= _HIGH:
+            os.close(descriptor)
     for descriptor, place in zip(high[1:], (REPORT, _ERRORS), strict=True):
         os.dup2(descriptor, place)
         os.close(descriptor)
@@ -99,9 +103,10 @@ def _placed(connection: int, reports: int, errors: int) -> messages.Stream:
 
 def _raised(descriptor: int) -> int:
     """A copy of a descriptor at `_HIGH` or above; copies below it, made on the way, are left for the caller to close."""
-    while descriptor < _HIGH:
-        descriptor = os.dup(descriptor)
-    return descriptor
+    copy = os.dup(descriptor)
+    while copy < _HIGH:
+        copy = os.dup(copy)
+    return copy
 
 
 def _preload(names: str) -> None:
@@ -211,7 +216,7 @@ def _become_child(head: messages.Head, stdin: bytes, payload: bytes, isolation: 
         if head.files_bytes:
             isolation.box.enter()
         isolation.confine(memory_bytes=head.memory_mib * _MIB, cpu_s=math.ceil(head.cpu_s) + 1)
-        kernel.close_from(REPORT + 1)
+        kernel.repeat("close_range", _CLOSE_THE_REST)
         _write(REPORT, b"I")
     except BaseException as error:
         _write(REPORT, f"!{type(error).__name__}: {error}".encode())
