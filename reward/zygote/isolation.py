@@ -7,7 +7,6 @@
 `Isolation` is prepared once in the zygote, which enters the namespaces, and applied by every child to itself.
 """
 
-import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -27,6 +26,10 @@ _OF_EVERY_PROCESS = (
 )
 """Limits that the zygote can live with itself, and its children inherit."""
 _OF_EVERY_CHILD = ((kernel.RLIMIT_FSIZE, 0), (kernel.RLIMIT_NPROC, 0))
+
+
+_LANDLOCK_TCP, _LANDLOCK_SIGNALS = 4, 6
+"""Versions of Landlock from which on it knows these."""
 
 
 class LayerMissing(Exception):
@@ -66,6 +69,8 @@ class Isolation:
             self.box = box.Box(box.PATH, temporary=False)
         else:
             self.box = box.temporary()
+        self.missing = self._lacking()
+        """What this level or this machine has no part of, each with the reason."""
         self._rules = self._landlock([*readable, self.box.path])
         self._filter = seccomp.Filter()
         with_processes = level != "nons" and "process namespace" not in self._without
@@ -78,8 +83,8 @@ class Isolation:
         if self._uid is not None:
             os.setgroups([])
             os.setresgid(self._uid, self._uid, self._uid)
-        if "seccomp" not in self._without:
-            _refuse_new_code()
+        if "seccomp" not in self._without and not _refuses_new_code():
+            self.missing["no new code"] = "the kernel is older than 6.3"
 
     def _enter_namespaces(self, readable: list[str]) -> None:
         try:
@@ -91,6 +96,26 @@ class Isolation:
                 "userns": "allow unprivileged user namespaces, or use level nons",
             }[self._level]
             raise LayerMissing(f"level {self._level} has no namespaces here ({error}): {advice}") from None
+
+    def _lacking(self) -> dict[str, str]:
+        """Layers that do not hold, with the reason, as far as it is known before they are applied."""
+        missing = dict.fromkeys(sorted(self._without), "left out for a test")
+        if self._level == "nons":
+            missing |= dict.fromkeys(("process namespace", "namespaces"), "level nons has none")
+        if self._uid is None:
+            missing["own user"] = (
+                "programs run as the user who started the sandbox: level userns has one user only"
+                if self._level == "userns"
+                else "programs run as the user who started the sandbox: only root can give them another"
+            )
+        version = landlock.abi()
+        if not version:
+            missing["landlock"] = "this kernel has none, or has it switched off"
+        if version < _LANDLOCK_TCP:
+            missing["landlock TCP"] = f"the kernel's Landlock has version {version}, {_LANDLOCK_TCP} is needed"
+        if version < _LANDLOCK_SIGNALS:
+            missing["landlock signals"] = f"the kernel's Landlock has version {version}, {_LANDLOCK_SIGNALS} is needed"
+        return missing
 
     def _landlock(self, readable: list[str]) -> landlock.Rules | None:
         if "landlock" in self._without:
@@ -130,10 +155,13 @@ def _limit(bounds: Iterable[tuple[int, int]]) -> None:
         kernel.limit(what, bound)
 
 
-def _refuse_new_code() -> None:
-    """No memory that is both written and executed; kernels before 6.3 do not know how to refuse it."""
-    with contextlib.suppress(OSError):
+def _refuses_new_code() -> bool:
+    """Forbids memory that is both written and executed; whether it could, which kernels before 6.3 cannot."""
+    try:
         kernel.prctl("MDWE", kernel.PR_SET_MDWE, 1)
+    except OSError:
+        return False
+    return True
 
 
 def _mapped_bytes() -> int:

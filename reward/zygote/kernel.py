@@ -63,7 +63,7 @@ def syscall(what: str, number: int, *arguments: object) -> int:
 
 
 def prepared(number: int, *arguments: object) -> tuple[object, ...]:
-    """A system call for `repeat`: what children do again and again is made once, since making it costs more than the call."""
+    """A system call for `repeat`: what every child does is made ready once, since that costs more than the call."""
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     return (ctypes.c_long(number), *words)
 

@@ -78,7 +78,8 @@ def main() -> None:
     program.prepare()
     gc.collect()
     gc.freeze()
-    connection.sendall(messages.frame(level))
+    lacking = [f"{name}: {why}" for name, why in isolation.missing.items()]
+    connection.sendall(messages.frame("\n".join([level, *lacking])))
     try:
         _serve(connection, isolation)
     except (messages.Lost, ParentGone, ConnectionError):
