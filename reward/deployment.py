@@ -7,6 +7,7 @@ replica remembers the traces it has seen. Scoring changes nothing: a call that w
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -93,11 +94,26 @@ class RewardWorker:
         self._slots.close()
 
     async def _side_by_side(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """What each of the jobs returns; as many at a time as there are slots."""
+        """What each of the jobs returns; as many at a time as there are slots.
+
+        A thread takes one job after the other: to hand each over alone would wake the loop once a job.
+        """
         loop = asyncio.get_running_loop()
+        left = deque(enumerate(jobs))
+        found: dict[int, Result] = {}
+
+        def work() -> None:
+            while left:
+                try:
+                    index, job = left.popleft()
+                except IndexError:  # Another thread was faster.
+                    return
+                found[index] = job()
+
         self._waiting += 1
         try:
-            return list(await asyncio.gather(*(loop.run_in_executor(self._threads, job) for job in jobs)))
+            await asyncio.gather(*(loop.run_in_executor(self._threads, work) for _ in jobs[: len(self._slots)]))
+            return [found[index] for index in range(len(jobs))]
         finally:
             self._waiting -= 1
 

@@ -33,7 +33,7 @@ _NOBODY = b"-"
 _MIB = 1 << 20
 _exit, _write = os._exit, os.write  # Bound before any program can replace them.
 
-_COMMON = """
+COMMON = """
     abc bisect collections.abc contextlib copy functools heapq itertools math operator random re string struct time types
     typing
 """
@@ -62,14 +62,14 @@ def main() -> None:
     library = [*sys.path]
     sys.path += folders.split(os.pathsep)
     try:
-        _preload(modules)
+        preload(modules)
     except ImportError as error:
         connection.sendall(messages.frame(f"! packages: {error}"))
         return
     sys.path[:] = library
-    _preload(_COMMON)
+    preload(COMMON)
     if level == "nons" and os.geteuid() == 0:
-        _preload(_UNCOMMON)
+        preload(_UNCOMMON)
     try:
         isolation = Isolation(level, without)
     except LayerMissing as error:
@@ -110,7 +110,8 @@ def _raised(descriptor: int) -> int:
     return copy
 
 
-def _preload(names: str) -> None:
+def preload(names: str) -> None:
+    """Imports the modules of a list of names."""
     for name in names.split():
         importlib.import_module(name)
 
