@@ -12,15 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import reward.zygote
 from reward.programs import Limits, Program
 from reward.sandbox import Level
 from reward.slots import Slots
+from reward.zygote.kernel import CLONE_NEWPID
 from rl.verdicts import Verdict
 
 _CHECKER = Path(__file__).parent / "official_checker.py"
+_FLOOR = Path(__file__).parent / "fork_floor.py"
+_REWARD = Path(reward.zygote.__file__).parents[1]
 _PYTHON = Path(sys.base_prefix) / "bin" / "python3"
 _LIMITS = Limits(wall_s=5, cpu_s=2)
 _RUNAWAYS = 20
+_FORKS = 500
 _RUNAWAY = Limits(wall_s=0.2, cpu_s=5)
 
 
@@ -40,6 +45,8 @@ def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: 
         _sandboxed(pool, wanted[: 10 * slots], slots)
         ours = _sandboxed(pool, wanted, slots)
         latency = _kill_latency(pool)
+    cpu_ms = _cpu_ms(wanted, slots, mode)
+    floor = _floor_ms(0 if level == "nons" or os.geteuid() else CLONE_NEWPID)
     official, fresh = _official(few, slots), _fresh(few, slots)
     return {
         "level": level,
@@ -51,7 +58,8 @@ def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: 
         "times_official_checker": ours / official,
         "times_fresh_process": ours / fresh,
         "kill_latency_ms": latency,
-        "cpu_ms_a_run": _cpu_ms(wanted, slots, mode),
+        "cpu_ms_a_run": cpu_ms,
+        "floor": {"cpu_ms_a_bare_fork": floor, "times_bare_fork": cpu_ms / floor},
         "by_slots": {str(count): _with_slots(count, wanted, mode) for count in (1, 2, 4)},
     }
 
@@ -111,6 +119,12 @@ def _cpu_ms(rows: Sequence[dict[str, str]], slots: int, mode: Level | None) -> f
 def _all_cpu_s() -> float:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _floor_ms(namespaces: int) -> float:
+    """CPU time of a fork of a process like the zygote, and of its child's end, where that does nothing."""
+    line = [sys.executable, "-S", "-s", "-P", "-X", "utf8", str(_FLOOR), str(_REWARD), str(namespaces), str(_FORKS)]
+    return float(subprocess.run(line, capture_output=True, text=True, check=True, timeout=600).stdout)
 
 
 def _checks(rows: Sequence[dict[str, str]]) -> list[str]:

@@ -347,6 +347,8 @@ def sandbox(
         typer.echo(result["stdout"], nl=False)
         found = result["exception"] or result["value"]
         typer.echo(f"{result['verdict']}: {found}  ({result['seconds']:.3f} s, level {result['level']})")
+        for layer, why in result["missing_layers"].items():
+            typer.echo(f"does not hold here: {layer}: {why}", err=True)
 
     _each_program(_sources(file, call, jsonl), run_isolated, None if as_json or jsonl else show, timeout, memory, mode)
 

@@ -116,6 +116,7 @@ def run_isolated(sandbox: Sandbox, source: Source) -> dict[str, Any]:
         "cpu_s": execution.cpu_s,
         "peak_mib": execution.peak_mib,
         "level": execution.level,
+        "missing_layers": dict(sandbox.layers.missing),
     }
 
 

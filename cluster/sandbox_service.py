@@ -55,7 +55,8 @@ def serve_sandbox(
     with _bound(host, port, token) as listener, _started(slots, limits.run, mode, _named(packages)) as started:
         listener.listen()
         url = _url(listener)
-        typer.echo(json.dumps({"url": url, "slots": slots, "level": started.level}) if as_json else f"sandbox at {url}")
+        told = {"url": url, "slots": slots, **started.layers.as_json()}
+        typer.echo(json.dumps(told) if as_json else f"sandbox at {url}: {started.layers}")
         config = uvicorn.Config(
             application(started, limits, token),
             http=ImpatientConnection,

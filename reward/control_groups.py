@@ -64,6 +64,7 @@ class ControlGroup:
     def __init__(self, memory_mib: int) -> None:
         """Makes the group; clears away what processes that are no more have left."""
         self._folders: list[Path] = []
+        self._bounds: dict[Path, set[str]] = {}
         for place in places(_read(Path("/proc/self/mounts")), _read(Path("/proc/self/cgroup"))):
             for left in _leftovers(place.folder):
                 with contextlib.suppress(OSError):
@@ -74,15 +75,25 @@ class ControlGroup:
             except OSError:
                 continue
             self._folders.append(folder)
+            self._bounds[folder] = set()
             if place.memory:
                 (folder / place.memory).write_text(str((memory_mib + OVERHEAD_MIB) << 20))
+                self._bounds[folder].add("memory")
             if place.processes:
                 (folder / place.processes).write_text(str(PROCESSES))
+                self._bounds[folder].add("processes")
 
     @property
     def bounded(self) -> bool:
         """Whether the host let us make one."""
         return bool(self._folders)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What no group bounds, with the reason."""
+        held = {what for folder in self._folders for what in self._bounds[folder]}
+        why = "no folder of the host's control groups that bounds it can be written to by this process"
+        return {f"control group {what}": why for what in ("memory", "processes") if what not in held}
 
     def take(self, pid: int) -> None:
         """Moves a process into the group; its children will be born there."""

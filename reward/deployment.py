@@ -5,7 +5,9 @@ replica remembers the traces it has seen. Scoring changes nothing: a call that w
 """
 
 import asyncio
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,6 +33,9 @@ _HEALTH_S = 30.0
 
 Result = TypeVar("Result")
 
+_log = logging.getLogger("ray.serve")
+"""The log of a replica."""
+
 
 class _Metered:
     """Slots whose runs are counted."""
@@ -52,6 +57,8 @@ class RewardWorker:
     def __init__(self, pool: str, settings: RewardSettings) -> None:
         limits = sandbox_limits(settings)
         self._slots = Slots(settings.slots, limits, settings.mode, settings.packages)
+        layers = self._slots.layers
+        _log.log(logging.WARNING if layers.missing else logging.INFO, "%d sandboxes ready: %s", settings.slots, layers)
         self._threads = ThreadPoolExecutor(settings.slots, "slot")
         self._meter = Meter(pool, serve.get_replica_context().replica_id.unique_id)
         self._metered = _Metered(self._slots, self._meter)
@@ -77,7 +84,8 @@ class RewardWorker:
         async with asyncio.timeout(_HEALTH_S):
             (execution,) = await self.execute([Program("", "1 + 1")])
         if execution.verdict is not Verdict.OK or execution.value != "2":
-            raise RuntimeError(f"the sandbox no longer works: {execution.verdict}: {execution.exception}")
+            why = f"{execution.verdict}: {execution.exception}"
+            raise RuntimeError(f"the sandbox no longer works: {why}; {self._slots.layers}")
 
     def __del__(self) -> None:
         """Called by Serve when the replica ends: takes the sandboxes with it."""
@@ -86,11 +94,26 @@ class RewardWorker:
         self._slots.close()
 
     async def _side_by_side(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """What each of the jobs returns; as many at a time as there are slots."""
+        """What each of the jobs returns; as many at a time as there are slots.
+
+        A thread takes one job after the other: to hand each over alone would wake the loop once a job.
+        """
         loop = asyncio.get_running_loop()
+        left = deque(enumerate(jobs))
+        found: dict[int, Result] = {}
+
+        def work() -> None:
+            while left:
+                try:
+                    index, job = left.popleft()
+                except IndexError:  # Another thread was faster.
+                    return
+                found[index] = job()
+
         self._waiting += 1
         try:
-            return list(await asyncio.gather(*(loop.run_in_executor(self._threads, job) for job in jobs)))
+            await asyncio.gather(*(loop.run_in_executor(self._threads, work) for _ in jobs[: len(self._slots)]))
+            return [found[index] for index in range(len(jobs))]
         finally:
             self._waiting -= 1
 

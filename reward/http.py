@@ -1,4 +1,4 @@
-"""The sandbox over HTTP, for clients of SandboxFusion: `POST /run_code`, and `GET /v1/ping`.
+"""The sandbox over HTTP, for clients of SandboxFusion: `POST /run_code`, `GET /v1/ping`, and beside them `GET /v1/health`.
 
 A request that is let in runs its program in a free sandbox; the queue for one is bounded in length and in time. What is
 refused is told with a status and one line, `{"detail": ..}`. Shape and meanings: `reward/run_code.py`.
@@ -71,7 +71,11 @@ def application(slots: Slots, limits: ServiceLimits, token: str | None = None) -
         yield
         service.close()
 
-    routes = [Route("/run_code", service.run_code, methods=["POST"]), Route("/v1/ping", _ping, methods=["GET"])]
+    routes = [
+        Route("/run_code", service.run_code, methods=["POST"]),
+        Route("/v1/ping", _ping, methods=["GET"]),
+        Route("/v1/health", service.health, methods=["GET"]),
+    ]
     return Starlette(routes=routes, lifespan=lifespan)
 
 
@@ -108,6 +112,14 @@ class _Service:
         except ClientDisconnect:
             return Response(status_code=400)  # For nobody: the client hung up.
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def health(self, request: Request) -> Response:
+        """Answers one `GET /v1/health`: the level reached, and which layers hold and which do not and why."""
+        try:
+            _authorize(request.headers, self._token)
+        except _Refused as refused:
+            return JSONResponse({"detail": _line(str(refused))}, refused.status, refused.headers)
+        return JSONResponse(self._slots.layers.as_json() | {"slots": len(self._slots), "restarts": self._slots.restarts})
 
     @contextmanager
     def _admission(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
+from reward.layers import Layers
 from reward.programs import Execution, Limits, Program
 from reward.zygote_process import SandboxUnavailable, Zygote, ZygoteFault
 from rl.verdicts import Verdict
@@ -56,6 +57,11 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def layers(self) -> Layers:
+        """What holds, and what does not and why, as the last zygote that started found it."""
+        return self._layers
+
     def close(self) -> None:
         """Ends the zygote. A closed sandbox starts a new one when it is used again."""
         if self._zygote is not None:
@@ -93,6 +99,7 @@ class Sandbox:
         except ZygoteFault as error:
             zygote.close()
             raise SandboxUnavailable(f"level {self.level} does not hold here: {error}") from None
+        self._layers = zygote.layers
         return zygote
 
 

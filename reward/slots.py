@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from reward.layers import Layers
 from reward.programs import Execution, Limits, Program
 from reward.sandbox import Level, Sandbox
 from rl.verdicts import Verdict
@@ -51,6 +52,11 @@ class Slots:
     def level(self) -> Level:
         """The level of isolation of every slot."""
         return self._sandboxes[0].level
+
+    @property
+    def layers(self) -> Layers:
+        """What holds in a slot and what does not: of the slot that lacks most, should they differ."""
+        return max((sandbox.layers for sandbox in self._sandboxes), key=lambda layers: len(layers.missing))
 
     @property
     def free(self) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from reward import report
 from reward.control_groups import ControlGroup
+from reward.layers import Layers
 from reward.programs import Execution, Limits, Program
 from reward.zygote import messages
 from reward.zygote.interception import MAX_STATES
@@ -97,9 +98,12 @@ class Zygote:
         except (messages.Lost, OSError) as error:
             self.close()
             raise SandboxUnavailable(f"level {level} does not start: {error}") from None
-        if welcome != level:
+        reached, *lacking = welcome.split("\n")
+        if reached != level:
             self.close()
             raise SandboxUnavailable(welcome.removeprefix("! "))
+        missing = {name: why for name, _, why in (line.partition(": ") for line in lacking)} | self.group.missing
+        self.layers = Layers(level, missing)
 
     @property
     def pid(self) -> int:

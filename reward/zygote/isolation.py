@@ -7,10 +7,7 @@
 `Isolation` is prepared once in the zygote, which enters the namespaces, and applied by every child to itself.
 """
 
-import contextlib
 import os
-import platform
-import resource
 import sys
 from collections.abc import Iterable
 
@@ -21,14 +18,18 @@ LAYERS = ("namespaces", "process namespace", "privileges", "limits", "landlock",
 
 _NOBODY = 65534
 _OF_EVERY_PROCESS = (
-    (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_NOFILE, 64),
-    (resource.RLIMIT_MEMLOCK, 0),
-    (resource.RLIMIT_MSGQUEUE, 0),
-    (resource.RLIMIT_STACK, 8 << 20),
+    (kernel.RLIMIT_CORE, 0),
+    (kernel.RLIMIT_NOFILE, 64),
+    (kernel.RLIMIT_MEMLOCK, 0),
+    (kernel.RLIMIT_MSGQUEUE, 0),
+    (kernel.RLIMIT_STACK, 8 << 20),
 )
 """Limits that the zygote can live with itself, and its children inherit."""
-_OF_EVERY_CHILD = ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NPROC, 0))
+_OF_EVERY_CHILD = ((kernel.RLIMIT_FSIZE, 0), (kernel.RLIMIT_NPROC, 0))
+
+
+_LANDLOCK_TCP, _LANDLOCK_SIGNALS = 4, 6
+"""Versions of Landlock from which on it knows these."""
 
 
 class LayerMissing(Exception):
@@ -54,9 +55,9 @@ class Isolation:
         as_root = os.geteuid() == 0
         if level == "full" and not as_root:
             raise LayerMissing("level full needs root: start as root, or use level userns or nons")
-        if platform.machine() != seccomp.ARCHITECTURE:
+        if os.uname().machine != seccomp.ARCHITECTURE:
             raise LayerMissing(
-                f"no seccomp table for {platform.machine()}: every level needs one, and there is one for x86_64 only"
+                f"no seccomp table for {os.uname().machine}: every level needs one, and there is one for x86_64 only"
             )
         # What a process of this size has mapped already does not count against a program's memory.
         self._mapped_bytes = _mapped_bytes()
@@ -68,6 +69,8 @@ class Isolation:
             self.box = box.Box(box.PATH, temporary=False)
         else:
             self.box = box.temporary()
+        self.missing = self._lacking()
+        """What this level or this machine has no part of, each with the reason."""
         self._rules = self._landlock([*readable, self.box.path])
         self._filter = seccomp.Filter()
         with_processes = level != "nons" and "process namespace" not in self._without
@@ -80,8 +83,8 @@ class Isolation:
         if self._uid is not None:
             os.setgroups([])
             os.setresgid(self._uid, self._uid, self._uid)
-        if "seccomp" not in self._without:
-            _refuse_new_code()
+        if "seccomp" not in self._without and not _refuses_new_code():
+            self.missing["no new code"] = "the kernel is older than 6.3"
 
     def _enter_namespaces(self, readable: list[str]) -> None:
         try:
@@ -94,14 +97,34 @@ class Isolation:
             }[self._level]
             raise LayerMissing(f"level {self._level} has no namespaces here ({error}): {advice}") from None
 
-    def _landlock(self, readable: list[str]) -> int | None:
+    def _lacking(self) -> dict[str, str]:
+        """Layers that do not hold, with the reason, as far as it is known before they are applied."""
+        missing = dict.fromkeys(sorted(self._without), "left out for a test")
+        if self._level == "nons":
+            missing |= dict.fromkeys(("process namespace", "namespaces"), "level nons has none")
+        if self._uid is None:
+            missing["own user"] = (
+                "programs run as the user who started the sandbox: level userns has one user only"
+                if self._level == "userns"
+                else "programs run as the user who started the sandbox: only root can give them another"
+            )
+        version = landlock.abi()
+        if not version:
+            missing["landlock"] = "this kernel has none, or has it switched off"
+        if version < _LANDLOCK_TCP:
+            missing["landlock TCP"] = f"the kernel's Landlock has version {version}, {_LANDLOCK_TCP} is needed"
+        if version < _LANDLOCK_SIGNALS:
+            missing["landlock signals"] = f"the kernel's Landlock has version {version}, {_LANDLOCK_SIGNALS} is needed"
+        return missing
+
+    def _landlock(self, readable: list[str]) -> landlock.Rules | None:
         if "landlock" in self._without:
             return None
         if not landlock.abi():
             if self._level == "userns":
                 return None
             raise LayerMissing(f"level {self._level} needs Landlock, which this kernel has not: use level userns")
-        return landlock.ruleset(readable)
+        return landlock.Rules(readable)
 
     def confine(self, *, memory_bytes: int, cpu_s: int) -> None:
         """Applies every layer to this process, which is a child about to run a program.
@@ -118,9 +141,9 @@ class Isolation:
         kernel.die_with_parent()
         if "limits" not in self._without:
             memory = memory_bytes + self._mapped_bytes
-            _limit(((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
+            _limit(((kernel.RLIMIT_AS, memory), (kernel.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
         if self._rules is not None:
-            landlock.restrict(self._rules)
+            self._rules.restrict()
         if self._uid is None and "privileges" not in self._without:
             kernel.drop_capabilities()  # A new uid has none.
         if "seccomp" not in self._without:
@@ -129,18 +152,21 @@ class Isolation:
 
 def _limit(bounds: Iterable[tuple[int, int]]) -> None:
     for what, bound in bounds:
-        resource.setrlimit(what, (bound, bound))
+        kernel.limit(what, bound)
 
 
-def _refuse_new_code() -> None:
-    """No memory that is both written and executed; kernels before 6.3 do not know how to refuse it."""
-    with contextlib.suppress(OSError):
+def _refuses_new_code() -> bool:
+    """Forbids memory that is both written and executed; whether it could, which kernels before 6.3 cannot."""
+    try:
         kernel.prctl("MDWE", kernel.PR_SET_MDWE, 1)
+    except OSError:
+        return False
+    return True
 
 
 def _mapped_bytes() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
 
 
 def _own_uid() -> int:

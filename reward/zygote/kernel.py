@@ -1,4 +1,7 @@
-"""The system calls Python has no function for, through ctypes. Every failure is an OSError that names the call."""
+"""The system calls Python has no function for, or one in a module that every fork would pay for, through ctypes.
+
+Every failure is an OSError that names the call.
+"""
 
 import ctypes
 import os
@@ -13,6 +16,16 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+RLIMIT_CPU = 0
+RLIMIT_FSIZE = 1
+RLIMIT_STACK = 3
+RLIMIT_CORE = 4
+RLIMIT_NPROC = 6
+RLIMIT_NOFILE = 7
+RLIMIT_MEMLOCK = 8
+RLIMIT_AS = 9
+RLIMIT_MSGQUEUE = 12
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
@@ -21,6 +34,7 @@ PR_SET_MDWE = 65
 _SYS_CLONE = 56
 _SYS_CAPSET = 126
 _SYS_PIVOT_ROOT = 155
+_SYS_PRCTL = 157
 _SYS_CLOSE_RANGE = 436
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -31,10 +45,8 @@ _libc_locked = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall_locked = _libc_locked.syscall
 _prctl = _libc_locked.prctl
-
-
-# Arguments that children pass again and again: making them costs more than the call.
-_DIE_WITH_PARENT = tuple(ctypes.c_ulong(word) for word in (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+_setrlimit = _libc_locked.setrlimit
+_bounds = (ctypes.c_ulong * 2)()
 
 
 def _checked(result: int, what: str) -> int:
@@ -50,15 +62,46 @@ def syscall(what: str, number: int, *arguments: object) -> int:
     return _checked(_syscall(ctypes.c_long(number), *words), what)
 
 
+def prepared(number: int, *arguments: object) -> tuple[object, ...]:
+    """A system call for `repeat`: what every child does is made ready once, since that costs more than the call."""
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    return (ctypes.c_long(number), *words)
+
+
+def closing_from(first: int) -> tuple[object, ...]:
+    """The call, for `repeat`, that closes every file descriptor from `first` on."""
+    return prepared(_SYS_CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+
+
+def repeat(what: str, call: tuple[object, ...]) -> None:
+    """Makes a prepared system call."""
+    _checked(_syscall_locked(*call), what)
+
+
 def prctl(what: str, option: int, value: int) -> None:
     """`prctl(option, value, 0, 0, 0)`."""
     zero = ctypes.c_ulong(0)
     _checked(_prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl {what}")
 
 
+_DIE_WITH_PARENT = prepared(_SYS_PRCTL, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 def die_with_parent() -> None:
     """This process is killed when its parent ends."""
-    _checked(_prctl(*_DIE_WITH_PARENT), "prctl PDEATHSIG")
+    repeat("prctl PDEATHSIG", _DIE_WITH_PARENT)
+
+
+def limit(what: int, bound: int) -> None:
+    """Bounds resource `what` (`RLIMIT_*`) for good."""
+    _bounds[0] = _bounds[1] = bound
+    _checked(_setrlimit(what, _bounds), "setrlimit")
+
+
+def name_host(name: str) -> None:
+    """Gives this host-name namespace its name."""
+    encoded = name.encode()
+    _checked(_libc.sethostname(encoded, ctypes.c_size_t(len(encoded))), "sethostname")
 
 
 def unshare(flags: int) -> None:
@@ -81,11 +124,6 @@ def detach(target: str) -> None:
 def pivot_root(new: str, old: str) -> None:
     """Makes `new` the root directory and moves the one there was to `old`."""
     syscall("pivot_root", _SYS_PIVOT_ROOT, ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old)))
-
-
-def close_from(first: int) -> None:
-    """Closes every file descriptor from `first` on."""
-    syscall("close_range", _SYS_CLOSE_RANGE, first, 0xFFFFFFFF, 0)
 
 
 def drop_capabilities() -> None:

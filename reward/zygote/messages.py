@@ -6,9 +6,9 @@
 Texts are marshalled: both sides are the same interpreter, and what comes from the parent is trusted.
 """
 
-import socket
+import os
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 RUN, KILL = b"R", b"K"
 MAX_REQUEST_BYTES = 8 << 20
@@ -17,6 +17,8 @@ EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED = b"E", b"S", b"C", b"W", b"M", b"K"
 ENDINGS = (EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED)
 """How a run ended: by itself (with a number), by a signal (with a number), at a deadline, without memory, by `KILL`."""
 
+_WHOLE = 0x100
+"""MSG_WAITALL."""
 _LENGTH = struct.Struct("=I")
 _HEAD = struct.Struct("=ddIIII?")
 _STATUS = struct.Struct("=ciddQ")
@@ -24,6 +26,33 @@ _STATUS = struct.Struct("=ciddQ")
 
 class Lost(Exception):
     """The other side is gone, or talks of something else."""
+
+
+class Connection(Protocol):
+    """What is received from: a socket, or the zygote's end of one."""
+
+    def recv(self, count: int, flags: int = ..., /) -> bytes:
+        """At most `count` bytes, nothing where the stream has ended."""
+
+
+class Stream:
+    """A connected stream socket by its descriptor: the `socket` module makes every fork of the zygote slower."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def recv(self, count: int, flags: int = 0) -> bytes:
+        """At most `count` bytes, nothing where the stream has ended; flags are for sockets and left aside."""
+        return os.read(self._descriptor, count)
+
+    def sendall(self, data: bytes) -> None:
+        """Sends all of it."""
+        while data:
+            data = data[os.write(self._descriptor, data) :]
 
 
 class Head(NamedTuple):
@@ -56,7 +85,7 @@ def request(limits: tuple[float, float, int], stdin: bytes, files: bytes, progra
     return RUN + _HEAD.pack(*limits, len(stdin), len(files), len(program), keep_stderr) + stdin + files + program
 
 
-def receive_head(connection: socket.socket) -> Head:
+def receive_head(connection: Connection) -> Head:
     """The head of a request whose `RUN` has been read."""
     return Head(*_HEAD.unpack(exactly(connection, _HEAD.size)))
 
@@ -66,7 +95,7 @@ def status(found: Status) -> bytes:
     return _STATUS.pack(*found)
 
 
-def receive_status(connection: socket.socket) -> Status:
+def receive_status(connection: Connection) -> Status:
     """The status of the run that goes on.
 
     Raises:
@@ -84,7 +113,7 @@ def frame(text: str) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def receive_frame(connection: socket.socket) -> str:
+def receive_frame(connection: Connection) -> str:
     """A framed text.
 
     Raises:
@@ -96,16 +125,16 @@ def receive_frame(connection: socket.socket) -> str:
     return exactly(connection, length).decode(errors="replace")
 
 
-def exactly(connection: socket.socket, count: int) -> bytes:
+def exactly(connection: Connection, count: int) -> bytes:
     """The next `count` bytes.
 
     Raises:
         Lost: the stream ended.
         TimeoutError: the socket's own timeout passed.
     """
-    data = connection.recv(count, socket.MSG_WAITALL) if count else b""
+    data = connection.recv(count, _WHOLE) if count else b""
     while len(data) < count:
-        more = connection.recv(count - len(data), socket.MSG_WAITALL)
+        more = connection.recv(count - len(data), _WHOLE)
         if not more:
             raise Lost("the stream ended")
         data += more

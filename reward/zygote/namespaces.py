@@ -2,7 +2,6 @@
 nothing but Python's standard library and what it is linked with, read-only."""
 
 import os
-import socket
 from collections.abc import Sequence
 
 from . import box, kernel
@@ -27,7 +26,7 @@ def enter(*, user_namespace: bool) -> None:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{uid} {uid} 1")
         _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    socket.sethostname("sandbox")
+    kernel.name_host("sandbox")
 
 
 def _write(path: str, text: str) -> None:

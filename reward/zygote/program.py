@@ -8,13 +8,12 @@ import _sitebuiltins
 import builtins
 import io
 import marshal
-import mmap
 import os
 import random
 import sys
 import types
+from _json import encode_basestring_ascii
 from functools import partial
-from json.encoder import encode_basestring_ascii
 from typing import NoReturn
 
 from .interception import HOOK, AnchorMissing, compile_program, recorder
@@ -73,16 +72,17 @@ def run(payload: bytes, report_to: int) -> NoReturn:
         finish("exception", error=_described(error))
     _write(report_to, b"P")
     try:
-        # To be let go of where memory ran out, so that there is some left to say so.
-        reserve = mmap.mmap(-1, _RESERVE_BYTES)
-    except OSError:
+        # To be let go of where memory ran out, so that there is some left to say so. Zeros that nobody has touched.
+        reserve = bytes(_RESERVE_BYTES)
+    except MemoryError:
         finish("memory", error="MemoryError")
     try:
-        setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
+        if anchor_lines:
+            setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
         value, type_name = _evaluate(program, call, vars(sys.modules["__main__"]))
     except MemoryError as error:
         error.__traceback__ = None
-        reserve.close()
+        del reserve
         finish("memory", error="MemoryError")
     except BaseException as error:
         finish("exception", error=_described(error))

@@ -156,7 +156,8 @@ class Filter:
         packed = b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
         self._instructions = ctypes.create_string_buffer(packed, len(packed))
         address = ctypes.addressof(self._instructions)
-        self._program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", len(instructions), address), 16)
+        program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", len(instructions), address), 16)
+        self._install = kernel.prepared(_SYS_SECCOMP, _SET_MODE_FILTER, 0, program)
 
     def install(self) -> None:
         """Puts the filter on this process, for good. Needs no_new_privs.
@@ -164,4 +165,4 @@ class Filter:
         Raises:
             OSError: the kernel has no seccomp filters, or refuses this one.
         """
-        kernel.syscall("seccomp", _SYS_SECCOMP, _SET_MODE_FILTER, 0, self._program)
+        kernel.repeat("seccomp", self._install)

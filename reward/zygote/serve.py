@@ -7,14 +7,12 @@ the next fork has to copy.
 """
 
 import errno
-import fcntl
 import gc
 import importlib
 import math
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from typing import NoReturn
@@ -29,23 +27,24 @@ _ERRORS = 4
 _HIGH = 10
 """Descriptors from here on are the zygote's own."""
 _IDLE_MS = 5000
+_CLOSE_THE_REST = kernel.closing_from(REPORT + 1)
 _NOBODY = b"-"
 """In place of the parent's order: the parent has hung up."""
 _MIB = 1 << 20
 _exit, _write = os._exit, os.write  # Bound before any program can replace them.
 
-_COMMON = """
-    abc bisect cmath collections.abc contextlib copy functools heapq itertools json math operator random re string struct
-    time types typing
+COMMON = """
+    abc bisect collections.abc contextlib copy functools heapq itertools math operator random re string struct time types
+    typing
 """
 """What programs import most, loaded once. Not more, because every module makes every fork slower."""
 _UNCOMMON = """
-    array asyncio base64 binascii bz2 calendar concurrent.futures csv dataclasses datetime decimal difflib enum fractions
-    hashlib html inspect keyword locale logging lzma numbers pathlib platform pprint queue secrets shutil sqlite3 statistics
-    subprocess tempfile textwrap threading timeit tokenize traceback unicodedata unittest urllib.parse uuid warnings weakref
-    zlib _strptime encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1
-    encodings.punycode encodings.rot_13 encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32
-    encodings.utf_7
+    array asyncio base64 binascii bz2 calendar cmath concurrent.futures csv dataclasses datetime decimal difflib enum
+    fcntl fractions hashlib html inspect json keyword locale logging lzma mmap numbers pathlib platform pprint queue
+    resource secrets shutil socket sqlite3 statistics subprocess tempfile textwrap threading timeit tokenize traceback
+    unicodedata unittest urllib.parse uuid warnings weakref zlib _strptime encodings.ascii encodings.cp1252
+    encodings.cp437 encodings.idna encodings.iso8859_15 encodings.latin_1 encodings.punycode encodings.rot_13
+    encodings.shift_jis encodings.unicode_escape encodings.utf_16 encodings.utf_32 encodings.utf_7
 """
 """Loaded as well where a child, under a uid of its own, may not be able to read the standard library any more."""
 
@@ -63,14 +62,14 @@ def main() -> None:
     library = [*sys.path]
     sys.path += folders.split(os.pathsep)
     try:
-        _preload(modules)
+        preload(modules)
     except ImportError as error:
         connection.sendall(messages.frame(f"! packages: {error}"))
         return
     sys.path[:] = library
-    _preload(_COMMON)
+    preload(COMMON)
     if level == "nons" and os.geteuid() == 0:
-        _preload(_UNCOMMON)
+        preload(_UNCOMMON)
     try:
         isolation = Isolation(level, without)
     except LayerMissing as error:
@@ -79,7 +78,8 @@ def main() -> None:
     program.prepare()
     gc.collect()
     gc.freeze()
-    connection.sendall(messages.frame(level))
+    lacking = [f"{name}: {why}" for name, why in isolation.missing.items()]
+    connection.sendall(messages.frame("\n".join([level, *lacking])))
     try:
         _serve(connection, isolation)
     except (messages.Lost, ParentGone, ConnectionError):
@@ -88,10 +88,10 @@ def main() -> None:
         isolation.box.remove()
 
 
-def _placed(connection: int, reports: int, errors: int) -> socket.socket:
+def _placed(connection: int, reports: int, errors: int) -> messages.Stream:
     """Brings the descriptors that were passed to where they are looked for; the socket."""
     passed = (connection, reports, errors)
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in passed]
+    high = [_raised(descriptor) for descriptor in passed]
     os.closerange(3, _HIGH)
     for descriptor in passed:
         if descriptor >= _HIGH:
@@ -99,15 +99,24 @@ def _placed(connection: int, reports: int, errors: int) -> socket.socket:
     for descriptor, place in zip(high[1:], (REPORT, _ERRORS), strict=True):
         os.dup2(descriptor, place)
         os.close(descriptor)
-    return socket.socket(fileno=high[0])
+    return messages.Stream(high[0])
 
 
-def _preload(names: str) -> None:
+def _raised(descriptor: int) -> int:
+    """A copy of a descriptor at `_HIGH` or above; copies below it, made on the way, are left for the caller to close."""
+    copy = os.dup(descriptor)
+    while copy < _HIGH:
+        copy = os.dup(copy)
+    return copy
+
+
+def preload(names: str) -> None:
+    """Imports the modules of a list of names."""
     for name in names.split():
         importlib.import_module(name)
 
 
-def _serve(connection: socket.socket, isolation: Isolation) -> NoReturn:
+def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
     """Runs what is asked for.
 
     Raises:
@@ -141,7 +150,7 @@ def _serve(connection: socket.socket, isolation: Isolation) -> NoReturn:
 
 
 def _watch(
-    pid: int, pidfd: int, poller: select.poll, connection: socket.socket, started: float, head: messages.Head
+    pid: int, pidfd: int, poller: select.poll, connection: messages.Stream, started: float, head: messages.Head
 ) -> bytes:
     """Waits for the child's end and brings it about where it is due: why, or nothing where the child ended by itself.
 
@@ -209,7 +218,7 @@ def _become_child(head: messages.Head, stdin: bytes, payload: bytes, isolation: 
         if head.files_bytes:
             isolation.box.enter()
         isolation.confine(memory_bytes=head.memory_mib * _MIB, cpu_s=math.ceil(head.cpu_s) + 1)
-        kernel.close_from(REPORT + 1)
+        kernel.repeat("close_range", _CLOSE_THE_REST)
         _write(REPORT, b"I")
     except BaseException as error:
         _write(REPORT, f"!{type(error).__name__}: {error}".encode())

@@ -15,7 +15,7 @@ CRUXEVAL = Path(__file__).parents[1] / "data" / "cruxeval.jsonl"
 CODE = "def f(x, items):\n    print('own')\n    y = x + len(items)\n    return y\n"
 
 ANCHORS = {"code", "anchors", "states", "output", "exception", "stdout"}
-SANDBOX = {"verdict", "value", "exception", "stdout", "limit", "seconds", "cpu_s", "peak_mib", "level"}
+SANDBOX = {"verdict", "value", "exception", "stdout", "limit", "seconds", "cpu_s", "peak_mib", "level", "missing_layers"}
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ def test_sandbox_as_json(codereason, program):
     assert 0 < result.pop("cpu_s") < 2
     assert 1 < result.pop("peak_mib") < 512
     assert result.pop("level") in ("full", "userns", "nons")
+    assert isinstance(result.pop("missing_layers"), dict)
     assert result == {"verdict": "ok", "value": "2", "exception": None, "stdout": "own\n", "limit": None}
 
 
@@ -112,6 +113,14 @@ def test_sandbox_for_people(codereason, program):
     assert status == 0
     assert out.startswith("own\nok: 2  (0.")
     assert "level " in out
+
+
+def test_the_sandbox_says_which_layers_do_not_hold(codereason, program):
+    _, out, err = codereason("sandbox", program, "--call", "f(1, [2])", "--mode", "nons")
+    assert "level nons)" in out
+    assert "does not hold here: process namespace: level nons has none\n" in err
+    told = json.loads(codereason("sandbox", program, "--call", "f(1, [2])", "--mode", "nons", "--json")[1])
+    assert told["missing_layers"]["namespaces"] == "level nons has none"
 
 
 def test_limits_and_mode_reach_the_sandbox(codereason, tmp_path):

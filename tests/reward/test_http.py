@@ -553,6 +553,26 @@ def command(*arguments, token=None):
         process.communicate(timeout=30)
 
 
+def test_health_tells_which_layers_hold(service):
+    url, slots = service
+    told = requests.get(url.replace("/run_code", "/v1/health"), timeout=60)
+    assert told.status_code == 200
+    assert told.json() == {
+        "level": slots.level,
+        "holds": slots.layers.holding,
+        "missing": dict(slots.layers.missing),
+        "slots": 2,
+        "restarts": slots.restarts,
+    }
+
+
+def test_health_needs_the_token_where_there_is_one():
+    with serving(ServiceLimits(RUN), token="secret") as (url, _):
+        health = url.replace("/run_code", "/v1/health")
+        assert requests.get(health, timeout=60).status_code == 401
+        assert requests.get(health, headers={"X-Sandbox-Token": "secret"}, timeout=60).json()["slots"] == 1
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_the_command_serves_and_leaves_no_process(number, status):
     with command("--slots", "2") as (process, told):
