@@ -25,6 +25,7 @@ from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
+from cluster.live_evaluation import LONGEST_WAIT_S
 from cluster.progress import counting, following
 from cluster.runs import RunFolder, link_model, write_whole
 from cluster.session import Pools, application_names, beside_the_driver, ray_session
@@ -221,6 +222,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             token_budget=job.settings.learner.token_budget,
             max_length=job.settings.rollout.max_length,
             sync_deadline_s=job.settings.rollout.sync_deadline_s,
+            evaluation=job.settings.evaluation,
         )
     )
     policy = learner.policy.PolicyJob(
@@ -243,6 +245,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     stopped: str = ray.get(stream.stopped.remote(), timeout=60)
     if stopped:
         raise learner.launch.LearnerFailed(stopped)
+    ray.get(stream.settled.remote(), timeout=LONGEST_WAIT_S + 60)
     ray.kill(stream)
 
 
