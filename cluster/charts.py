@@ -126,6 +126,16 @@ CHARTS = (
         x="epoch",
         percent=True,
     ),
+    Chart(
+        "RL: accuracy on held-out problems while training",
+        (
+            ("rl_live", "final_accuracy", "final answer"),
+            ("rl_live", "step_accuracy", "steps"),
+            ("rl_live", "trace_accuracy", "whole trace"),
+        ),
+        "The first of the held-out problems, asked beside training.",
+        percent=True,
+    ),
     Chart("RL: entropy of the policy", (("rl", "entropy", "entropy"),), "In nats a token.", smoothed=True),
     Chart(
         "RL: seconds of each phase of a step",

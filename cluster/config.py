@@ -229,6 +229,21 @@ class EvaluationSettings(Settings):
     """Problems asked at a time."""
     seed: int = 77
     """Draws the sampled responses, the same for every model."""
+    every: int | None = Field(None, ge=1)
+    """RL steps between evaluations of the policy while it trains, beside training; none without it."""
+    every_problems: int = Field(64, ge=1)
+    """The first so many held-out problems are asked then."""
+    every_samples: int = Field(1, ge=1)
+    every_temperature: float = Field(0.0, ge=0)
+    """Of those responses; 0 is greedy."""
+    every_in_flight: int = Field(8, ge=1)
+    """Problems asked at a time then; few, so that training's own are not kept waiting."""
+
+    @model_validator(mode="after")
+    def _greedy_once(self) -> "EvaluationSettings":
+        if self.every_temperature == 0 and self.every_samples > 1:
+            raise ValueError(f"every_samples ({self.every_samples}) needs every_temperature above 0")
+        return self
 
 
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS")

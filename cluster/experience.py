@@ -20,7 +20,9 @@ import ray
 from ray.serve.handle import DeploymentHandle
 
 from cluster.collection import Collector, Seconds, StaleEngine
+from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split
+from cluster.live_evaluation import LiveEvaluation
 from cluster.loggers import figures, open_loggers
 from cluster.metrics import Monitor
 from cluster.runs import RunFolder
@@ -59,6 +61,7 @@ class StreamJob:
     packing: bool
     max_length: int
     sync_deadline_s: float
+    evaluation: EvaluationSettings
     applications: Mapping[str, str]
     """The Serve application of each pool."""
     loggers: Sequence[str] = ()
@@ -84,6 +87,13 @@ class ExperienceStream:
                 f"only {len(self._problems)} RL problems have prompts that leave room for rl.max_tokens in "
                 f"rollout.max_length, fewer than rl.groups ({job.settings.groups})"
             )
+        self._live = LiveEvaluation(
+            job.evaluation,
+            [one for one in read_split(self._run.split("heldout")) if len(self._collector.prompt_ids(one)) <= room],
+            self._collector,
+            job.settings.max_tokens,
+            lambda row: self._run.log(f"{job.stage}_live", row),
+        )
         self._version = -1
         self._stopped = ""
         self._version_changed = asyncio.Condition()
@@ -136,7 +146,9 @@ class ExperienceStream:
         self._version = version
         async with self._version_changed:
             self._version_changed.notify_all()
-        return await self._probe(version)
+        probes = await self._probe(version)
+        self._live.consider(version)
+        return probes
 
     async def log(self, row: dict[str, Any]) -> None:
         """Append a row to the run's metrics and show it in Ray's dashboard."""
@@ -149,6 +161,10 @@ class ExperienceStream:
     async def stop(self, reason: str) -> None:
         """Take note that the run must not go on, and why."""
         self._stopped = reason
+
+    async def settled(self) -> None:
+        """Wait for an evaluation that is still running. See `LiveEvaluation.settled`."""
+        await self._live.settled()
 
     async def stopped(self) -> str:
         """Why the run must not go on; empty if it may. Asked when training has ended: the loggers end too."""

@@ -25,6 +25,7 @@ from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
+from cluster.live_evaluation import LONGEST_WAIT_S
 from cluster.loggers import figures, open_loggers, require_installed
 from cluster.metrics import Monitor
 from cluster.placement import Plan
@@ -250,6 +251,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
             loggers=job.settings.loggers,
             shown=flat(job.settings),
+            evaluation=job.settings.evaluation,
         )
     )
     policy = learner.policy.PolicyJob(
@@ -272,6 +274,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     stopped: str = ray.get(stream.stopped.remote(), timeout=60)
     if stopped:
         raise learner.launch.LearnerFailed(stopped)
+    ray.get(stream.settled.remote(), timeout=LONGEST_WAIT_S + 60)
     ray.kill(stream)
 
 

@@ -5,6 +5,7 @@ output prediction have roles of their own either way (StepCodeReasoner 3.2 and a
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from rl.anchors import Instrumented, ProgramError, instrument
@@ -85,6 +86,7 @@ def execution_question(problem: Problem, style: Style, *, anchors: bool) -> Ques
     return _chat(problem.id, system, f"```python\n{program.rstrip()}\n```\n{assertion(shown)}")
 
 
+@lru_cache(maxsize=512)
 def anchored(code: str, call: str | None) -> Instrumented:
     """The program with its anchors; as it is, with none, where it does not compile."""
     try:

@@ -57,6 +57,14 @@ def test_summary_holds_every_figure_with_its_interval(smoke_run):
     assert list(summary["wall_seconds"]) == ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation"]
 
 
+def test_policies_are_measured_while_they_train(smoke_run):
+    live = rows(smoke_run, "rl_live")
+    # One that falls due while another is running is left out, so only what is there can be looked at.
+    assert live
+    assert {row["step"] for row in live} <= {2, 4, 6}
+    assert all(row["problems"] == 4 and 0 <= row["step_accuracy"] <= 1 and 0 <= row["own_tokens"] <= 1 for row in live)
+
+
 def test_weights_arrived_after_every_update(smoke_run):
     for row in rows(smoke_run, "rl"):
         assert row["sync_mismatch"] <= 1e-3
