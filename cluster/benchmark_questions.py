@@ -1,8 +1,9 @@
 """Which benchmark is meant, what its problems ask of a model, and the programs they show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.benchmark_files import FOLDER, read_table
 from cluster.benchmark_scores import JUDGES, rows_of, texts_of
@@ -98,7 +99,7 @@ def _execution_problems(benchmark: Benchmark) -> list[Problem]:
     return [Problem(row["id"], row["code"], f"f({row['input']})", row["code"], [], row["output"], task) for row in rows]
 
 
-_READERS: dict[str, Callable[[Sequence[dict[str, object]]], list[CodingProblem]]] = {
+_READERS: dict[str, Callable[[Sequence[Mapping[str, Any]]], list[CodingProblem]]] = {
     "humaneval": codegen.humaneval_problems,
     "humaneval-plus": codegen.humaneval_problems,
     "mbpp": codegen.mbpp_problems,

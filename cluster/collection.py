@@ -50,6 +50,7 @@ class Sampler:
         self.tokenizer: Any = load_tokenizer(model_folder)
         self._deadline_s = deadline_s
         self._texts: dict[int, str] = {}
+        self.activity = Activity()
 
     async def sample(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Ask the model alone.
@@ -131,7 +132,6 @@ class Collector(Sampler):
     ) -> None:
         super().__init__(rollout, model_folder, deadline_s)
         self._reward = reward
-        self.activity = Activity()
 
     def prompt_ids(self, problem: Problem) -> list[int]:
         """The problem's prompt as tokens."""

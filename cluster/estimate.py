@@ -79,22 +79,27 @@ def learner_bytes(model: Architecture, settings: LearnerSettings, *, reference: 
     """Bytes that one learner worker holds while it trains, by parts.
 
     ZeRO spreads optimizer state from stage 1, gradients from stage 2 and weights from stage 3 over the workers. Activations
-    are those of one micro-batch of `token_budget` tokens, all of them kept, since there is no gradient checkpointing.
+    are those of one micro-batch of `token_budget` tokens. What is offloaded is the host's to hold, and not counted. With
+    adapters there is no gradient and no optimizer state but theirs, which are too small to count.
 
     Args:
         model: what is trained.
         settings: workers, stage, number format, token budget.
         reference: whether a frozen copy is held for the KL penalty.
     """
-    width, stage = _BYTES[settings.dtype], settings.zero_stage
+    width, stage = _BYTES[settings.precision], settings.zero_stage
     share = {part: settings.workers if stage >= needed else 1 for part, needed in _SPREAD_FROM.items()}
     optimizer = _ADAM + (_MASTER if width < 4 else 0)
     weights = model.parameters * width
-    return {
-        "weights": weights // share["weights"],
-        "gradients": weights // share["gradients"],
-        "optimizer": model.parameters * optimizer // share["optimizer"],
-        "activations": activation_bytes(model, settings.token_budget, width),
+    here = {
+        "weights": weights // share["weights"] if settings.offload != "all" else 0,
+        "gradients": weights // share["gradients"] if settings.lora is None else 0,
+        "optimizer": (
+            model.parameters * optimizer // share["optimizer"] if settings.lora is None and settings.offload == "none" else 0
+        ),
+    }
+    return here | {
+        "activations": activation_bytes(model, settings, width),
         **({"reference": weights} if reference else {}),
     }
 
@@ -102,16 +107,19 @@ def learner_bytes(model: Architecture, settings: LearnerSettings, *, reference: 
 _SPREAD_FROM = {"optimizer": 1, "gradients": 2, "weights": 3}
 
 
-def activation_bytes(model: Architecture, tokens: int, width: int) -> int:
-    """Bytes kept for the backward pass of so many tokens, each number `width` bytes wide.
+def activation_bytes(model: Architecture, settings: LearnerSettings, width: int) -> int:
+    """Bytes kept for the backward pass of a micro-batch, each number `width` bytes wide.
 
     A layer keeps eight vectors of the hidden size (both norms' inputs and outputs, queries, attention's output, both
-    residuals), keys and values, and four of the intermediate size (gate, its activation, up, their product). The logits are
-    kept as they come and twice more in float32, for the softmax and its gradient.
+    residuals), keys and values, and four of the intermediate size (gate, its activation, up, their product). With gradient
+    checkpointing only its input is kept, and one layer at a time is whole. Logits exist for one chunk of tokens, as they
+    come and twice more in float32, for the softmax and its gradient.
     """
     kv = model.kv_heads * model.head_size
     layer = (8 * model.hidden + 2 * kv + 4 * model.intermediate) * width
-    return tokens * (model.layers * layer + model.vocabulary * (width + 8))
+    tokens, chunk = settings.token_budget, min(settings.logprob_chunk, settings.token_budget)
+    kept = model.layers * model.hidden * width + layer if settings.gradient_checkpointing else model.layers * layer
+    return tokens * kept + chunk * model.vocabulary * (width + 8)
 
 
 def rollout_bytes(model: Architecture, settings: RolloutSettings) -> dict[str, int]:

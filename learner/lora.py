@@ -1,6 +1,7 @@
 """Low-rank adapters through peft, put into the model itself, so that its layers keep their Hugging Face names."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ def add_adapters(model: PreTrainedModel, settings: LoraSettings) -> None:
 
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # annotated as int, used as a factor
         target_modules=settings.targets or "all-linear",
         task_type="CAUSAL_LM",
     )
@@ -30,7 +31,7 @@ def merged(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """Names and weights of the model as if it had been trained without adapters; the parameters must be whole."""
     from peft.tuners.lora import LoraLayer
 
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    layers: dict[str, Any] = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
     for name, parameter in model.named_parameters():
         layer, _, rest = name.partition(".lora_")
         if rest and layer in layers:

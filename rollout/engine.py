@@ -68,6 +68,7 @@ class Engine:
         self._sampling_params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._requests = 0
+        memory: dict[str, Any] = {} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=model_path,
@@ -75,7 +76,7 @@ class Engine:
                 max_model_len=settings.max_length,
                 max_num_seqs=settings.max_sequences,
                 tensor_parallel_size=settings.tensor_parallel,
-                **({} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}),
+                **memory,
                 seed=seed,
                 skip_tokenizer_init=True,
                 enforce_eager=on_cpu,
