@@ -390,18 +390,3 @@ def override(raw: dict[str, Any], override: str) -> None:
 def dump(settings: RunSettings) -> str:
     """The resolved configuration as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-
-
-def flat(settings: RunSettings) -> dict[str, Any]:
-    """The settings by their key.path, as an override names them."""
-    found: dict[str, Any] = {}
-
-    def walk(section: dict[str, Any], path: str) -> None:
-        for name, value in section.items():
-            if isinstance(value, dict) and value:
-                walk(value, f"{path}{name}.")
-            else:
-                found[f"{path}{name}"] = value
-
-    walk(settings.model_dump(mode="json"), "")
-    return found

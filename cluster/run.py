@@ -17,7 +17,7 @@ import learner.launch
 import learner.policy
 import learner.supervised
 from cluster.answering import model_folder
-from cluster.config import BadInput, RunSettings, flat
+from cluster.config import BadInput, RunSettings
 from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
 from cluster.data.sources import Source, open_sources
@@ -26,7 +26,7 @@ from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation import evaluate_weights, gains, summarise
 from cluster.experience import ExperienceStream, StreamClient, StreamJob
 from cluster.live_evaluation import LONGEST_WAIT_S
-from cluster.loggers import figures, open_loggers, require_installed
+from cluster.loggers import figures, flat, open_loggers, require_installed
 from cluster.metrics import Monitor
 from cluster.placement import Plan
 from cluster.progress import counting, following

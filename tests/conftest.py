@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# As the commands set it: Ray reads it once, and tests call commands and Ray in one process.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("any machine", deadline=None)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cluster.config import BadInput, flat, load
-from cluster.loggers import figures, open_loggers, require_installed
+from cluster.config import BadInput, load
+from cluster.loggers import figures, flat, open_loggers, require_installed
 from tests.conftest import ROOT
 
 ROW = {"step": 3, "loss": 0.5, "verdicts": {"ok": 0.25}, "note": "text"}

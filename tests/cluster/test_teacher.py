@@ -16,8 +16,8 @@ from cluster.data.making import make_problem
 from cluster.data.sources import open_sources
 from cluster.data.splits import as_row, from_row
 from cluster.data.teacher import Teacher, TeacherDown
+from cluster.data.teacher.answers import NoAnswer
 from cluster.data.teacher.chains import with_chains
-from cluster.data.teacher.client import NoAnswer
 from cluster.data.teacher.programs import Taught, read_program
 from cluster.data.teacher.prompts import chain_messages, program_messages
 from reward.sandbox import Sandbox

@@ -10,8 +10,7 @@ from teacher_server import Script, body, completion, cut, hang_up, says, serving
 
 from cluster.config import BadInput, DataSettings, TeacherSettings
 from cluster.data.teacher import Teacher, TeacherDown, open_teacher
-from cluster.data.teacher.answers import Question
-from cluster.data.teacher.client import NoAnswer
+from cluster.data.teacher.answers import NoAnswer, Question
 
 QUICK = {"model": "m", "in_flight": 4, "deadline_s": 0.6, "tries": 3, "longest_wait_s": 1.0}
 

@@ -11,8 +11,7 @@ from cluster.data.factory import build
 from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, TeacherDown, open_teacher
-from cluster.data.teacher.answers import Question
-from cluster.data.teacher.client import NoAnswer
+from cluster.data.teacher.answers import NoAnswer, Question
 from cluster.runs import RunFolder, read_jsonl
 from cluster.session import worker_environment
 

@@ -14,8 +14,7 @@ import pytest
 
 from cluster.config import TaughtSettings, TeacherSettings
 from cluster.data.teacher import Teacher, TeacherDown
-from cluster.data.teacher.answers import Question
-from cluster.data.teacher.client import NoAnswer
+from cluster.data.teacher.answers import NoAnswer, Question
 from cluster.data.teacher.programs import Taught
 
 START_S = 400

@@ -9,7 +9,7 @@
 Nothing that a teacher says is believed: rules are checked on the source, values by execution.
 """
 
-from cluster.data.teacher.answers import Answer, Question
-from cluster.data.teacher.client import Fetch, Fields, NoAnswer, Teacher, TeacherDown, open_teacher
+from cluster.data.teacher.answers import Answer, NoAnswer, Question, TeacherDown
+from cluster.data.teacher.client import Fetch, Fields, Teacher, open_teacher
 
 __all__ = ["Answer", "Fetch", "Fields", "NoAnswer", "Question", "Teacher", "TeacherDown", "open_teacher"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import BadInput, RunSettings
-from cluster.data.teacher.answers import Question
-from cluster.data.teacher.client import Ask, NoAnswer, Teacher, TeacherDown, open_teacher
+from cluster.data.teacher.answers import NoAnswer, Question, TeacherDown
+from cluster.data.teacher.client import Ask, Teacher, open_teacher
 from cluster.data.teacher.prompts import anchor_messages
 from cluster.programs import Source
 from cluster.session import connected

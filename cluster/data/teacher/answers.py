@@ -9,6 +9,26 @@ from typing import Any
 
 from cluster.runs import write_whole
 
+REFUSAL = "teacher: refuses"
+"""Why there is no answer, where the teacher said that it gives none."""
+
+
+class NoAnswer(Exception):
+    """A question that stays without a usable answer; the reason is the same for all of its kind."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+    @property
+    def fault(self) -> str:
+        """As `Candidate.fault` has it."""
+        return f"{self.reason} | {self.detail}" if self.detail else self.reason
+
+
+class TeacherDown(Exception):
+    """The endpoint answers nobody: what is not asked yet waits for a build that is started again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -35,6 +55,17 @@ class Answer:
     """`stop` for a whole answer, `length` for one cut off, `refused` or `too long` (the question) for none."""
     tokens: int | None = None
     """How many it took; None where an endpoint does not say."""
+
+
+def whole(answer: Answer) -> str:
+    """The text of an answer that is one. Raises NoAnswer for a refusal and for half an answer."""
+    if answer.finish == "refused":
+        raise NoAnswer(REFUSAL, answer.text[:200])
+    if answer.finish == "too long":
+        raise NoAnswer("teacher: question too long", answer.text)
+    if answer.finish == "length":
+        raise NoAnswer("teacher: answer cut off")
+    return answer.text
 
 
 class Answers:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cluster.data.teacher.answers import Question
-from cluster.data.teacher.client import Ask, NoAnswer, Teacher
+from cluster.data.teacher.answers import NoAnswer, Question
+from cluster.data.teacher.client import Ask, Teacher
 from cluster.data.teacher.prompts import chain_messages
 from rl.problems import Problem
 from rl.seeds import derived_seed

@@ -14,12 +14,11 @@ from typing import TypeVar
 
 import openai
 from pydantic import BaseModel
-from ray.exceptions import RayError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from cluster.config import BadInput, DataSettings, TeacherSettings
-from cluster.data.teacher.answers import Answer, Answers, Question
-from cluster.data.teacher.in_process import answered_in_process
+from cluster.data.teacher.answers import REFUSAL, Answer, Answers, NoAnswer, Question, TeacherDown, whole
+from cluster.data.teacher.rounds import Rounds
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,25 +33,6 @@ _WRONG_SETTINGS = {401: "refuses the key of {key}", 404: "knows no such model or
 
 _PASSING = frozenset({408, 409, 425, 429})
 """Status codes below 500 after which the same question may be answered."""
-
-_REFUSAL = "teacher: refuses"
-
-
-class NoAnswer(Exception):
-    """A question that stays without a usable answer; the reason is the same for all of its kind."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail = reason, detail
-
-    @property
-    def fault(self) -> str:
-        """As `Candidate.fault` has it."""
-        return f"{self.reason} | {self.detail}" if self.detail else self.reason
-
-
-class TeacherDown(Exception):
-    """The endpoint answers nobody: what is not asked yet waits for a build that is started again."""
 
 
 class _Passing(Exception):
@@ -151,7 +131,7 @@ class Teacher:
     async def _each_in_process(self, work: Callable[[Ask, Item], Awaitable[Result]], items: Sequence[Item]) -> list[Result]:
         """The work of all items goes on until each waits for an answer; then all that is asked for is asked at once."""
         with self._answers as answers:
-            rounds = _Rounds(self.settings, answers)
+            rounds = Rounds(self.settings, answers)
             tasks = [asyncio.ensure_future(work(rounds.ask, item)) for item in items]
             try:
                 while unfinished := sum(not task.done() for task in tasks):
@@ -185,65 +165,6 @@ async def _done(work: "Callable[[_Session, Item], Awaitable[Result]]", session: 
     return await work(session, item)
 
 
-class _Rounds:
-    """Questions to engines of our own, gathered until nothing goes on without an answer."""
-
-    def __init__(self, settings: TeacherSettings, answers: Answers) -> None:
-        self._settings = settings
-        self._answers = answers
-        self.waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
-
-    async def ask(self, question: Question) -> str:
-        """The teacher's whole answer, from disk or from the next round.
-
-        Raises:
-            NoAnswer: there is none.
-        """
-        answer = self._answers.get(question.key(self._settings.model))
-        if answer is None:
-            answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            self.waiting.append((question, answered))
-            answer = await answered
-        return _whole(answer)
-
-    def answer_all(self) -> None:
-        """Ask what is waiting, each question once, and file every answer as it comes in.
-
-        Raises:
-            TeacherDown: the engines do not start, or do not go on.
-        """
-        waiting, self.waiting = self.waiting, []
-        questions = {question.key(self._settings.model): question for question, _ in waiting}
-        found: dict[str, Answer] = {}
-        try:
-            for key, answer in answered_in_process(self._settings, questions):
-                found[key] = answer
-                # Whether a question is too long is a matter of the settings, which may be others the next time.
-                if answer.finish != "too long":
-                    self._answers.put(key, answer)
-        except RayError as error:
-            raise TeacherDown(f"data.teacher.in_process: {_cause(str(error).strip())}") from None
-        for question, answered in waiting:
-            answered.set_result(found[question.key(self._settings.model)])
-
-
-def _cause(told: str) -> str:
-    """What went wrong in a worker: of all that Ray tells of it, the first line `Type: message`."""
-    lines = told.splitlines()
-    return next((line for line in lines if re.match(r"[A-Za-z_][\w.]*: \S", line)), lines[0])
-
-
-def _whole(answer: Answer) -> str:
-    """The text of an answer that is one. Raises NoAnswer for a refusal and for half an answer."""
-    if answer.finish == "refused":
-        raise NoAnswer(_REFUSAL, answer.text[:200])
-    if answer.finish == "too long":
-        raise NoAnswer("teacher: question too long", answer.text)
-    if answer.finish == "length":
-        raise NoAnswer("teacher: answer cut off")
-    return answer.text
-
-
 class _Session:
     """One event loop's dealings with the endpoint."""
 
@@ -271,7 +192,7 @@ class _Session:
             NoAnswer: there is none, after every try.
             TeacherDown: there will be none for any question.
         """
-        return _whole(await self.answer(question))
+        return whole(await self.answer(question))
 
     async def answer(self, question: Question) -> Answer:
         """The teacher's answer of any kind, from disk or from the endpoint.
@@ -303,7 +224,7 @@ class _Session:
                 with attempt:
                     answer = await self._tried(question)
         except _Passing as fault:
-            if fault.reason != _REFUSAL:
+            if fault.reason != REFUSAL:
                 raise self._given_up(fault.reason, fault.detail) from None
             answer = Answer(fault.detail, "refused")
         except NoAnswer as fault:
@@ -397,7 +318,7 @@ def _read(body: str) -> Answer:
     except (ValueError, IndexError, RecursionError):
         raise _Passing("teacher: not a chat completion", f"{body[:100]!r}") from None
     if choice.message.refusal or choice.finish_reason == "content_filter":
-        raise _Passing(_REFUSAL, choice.message.refusal or "content filter")
+        raise _Passing(REFUSAL, choice.message.refusal or "content filter")
     if choice.finish_reason not in ("stop", "length"):
         raise _Passing("teacher: half an answer", f"finish_reason {choice.finish_reason!r:.60}")
     if not choice.message.content and choice.finish_reason == "stop":

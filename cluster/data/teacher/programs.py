@@ -8,8 +8,8 @@ from functools import partial
 from random import Random
 
 from cluster.config import TaughtSettings
-from cluster.data.teacher.answers import Question
-from cluster.data.teacher.client import Ask, NoAnswer, Teacher
+from cluster.data.teacher.answers import NoAnswer, Question
+from cluster.data.teacher.client import Ask, Teacher
 from cluster.data.teacher.prompts import program_messages
 from rl.answers import UnreadableAnswer, literal_call
 from rl.seeds import derived_seed

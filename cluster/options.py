@@ -1,0 +1,11 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
