@@ -16,7 +16,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo demo-controls test check setup clean
+.PHONY: demo demo-controls test test-slow check setup clean
 
 demo: $(READY)
 	$(BIN)/codereason run configs/demo.yaml
@@ -26,6 +26,10 @@ demo-controls: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# What takes a server or an engine of its own.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 check: $(READY)
 	$(BIN)/ruff check .

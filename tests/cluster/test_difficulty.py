@@ -33,6 +33,7 @@ def settings(model, file, **difficulty):
     )
 
 
+@pytest.mark.slow
 def test_problems_are_asked_of_a_model_that_is_served_for_it(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(factory, "_WAVE", 2)
     rows = [{"id": str(number), "code": PROGRAM.format(number), "call": f"f({number})"} for number in range(3)]

@@ -111,6 +111,7 @@ def codereason(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_dry_run_tells_and_run_refuses_at_once_what_a_real_cluster_cannot_hold(tmp_path):
     asked = ["run", SMOKE, "rollout.replicas=500", "--runs", tmp_path]
     shown = codereason(*asked, "--dry-run", "--json")
