@@ -14,6 +14,7 @@ import ray
 from ray import serve
 from ray.serve.exceptions import BackPressureError
 
+from cluster.activity import Activity
 from cluster.collection import Collector
 from cluster.session import worker_environment
 from reward.deployment import deploy
@@ -71,6 +72,7 @@ def test_programs_run_side_by_side_in_order(pool):
 def test_a_full_pool_refuses_and_a_collector_asks_again(pool):
     async def flood() -> tuple[int, list[str]]:
         collector = Collector.__new__(Collector)
+        collector.activity = Activity()
         collector._deadline_s = 60
         bare = await asyncio.gather(*(_outcome(pool.execute.remote([SLEEP])) for _ in range(12)))
         asked = (collector._answer(lambda: pool.execute.remote([SLEEP]), "reward", "a run") for _ in range(12))
@@ -102,6 +104,7 @@ def test_a_dead_zygote_costs_nothing(pool):
 def test_a_dead_replica_costs_nothing(pool):
     async def through_a_death() -> list[str]:
         collector = Collector.__new__(Collector)
+        collector.activity = Activity()
         collector._deadline_s = 120
         long = Program("import time\ntime.sleep(1)", "1")
         calls = [
@@ -124,6 +127,7 @@ def test_the_death_of_the_controller_costs_no_score_and_counts_none_twice(pool):
 
     async def through_a_death() -> list[list[tuple[Verdict, float]]]:
         collector = Collector.__new__(Collector)
+        collector.activity = Activity()
         collector._deadline_s, collector._reward = 120, pool
         groups = [asyncio.ensure_future(collector._score(one, answers(number))) for number, one in enumerate(problems)]
         await asyncio.sleep(0.6)
@@ -157,6 +161,7 @@ def test_what_the_machinery_fails_on_for_good_is_a_fault_and_not_a_zero(pool):
 
     async def killed() -> list[Verdict]:
         collector = Collector.__new__(Collector)
+        collector.activity = Activity()
         collector._deadline_s, collector._reward = 120, pool
         group = asyncio.ensure_future(collector._score(slow_problem(99, 3.0), answers(99)))
         while not group.done():
