@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import ray
@@ -60,7 +61,16 @@ def built(folder, config):
 def test_chains_of_the_teacher_and_an_endpoint_that_goes_and_comes_back(tmp_path):
     with serving(Script(chains)) as script:
         config = settings(script.url, sft={**SMALL, "problems": 10, "chains": "teacher"})
-        script.faults = [None] * 5 + [lambda handler: setattr(handler, "close_connection", True)] * 500
+        filed = tmp_path / "data" / "teacher.jsonl"
+
+        def gone(handler):
+            """No answer, and not before those under way are on disk: what is under way when a teacher is given up is lost."""
+            deadline = time.monotonic() + 4.0
+            while len(read_jsonl(filed)) < 5 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            handler.close_connection = True
+
+        script.faults = [None] * 5 + [gone] * 500
         with pytest.raises(BadInput) as error:
             built(tmp_path, config)
         assert "gave no answer to 3 questions in a row" in str(error.value)
