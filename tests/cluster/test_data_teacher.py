@@ -64,7 +64,7 @@ def test_chains_of_the_teacher_and_an_endpoint_that_goes_and_comes_back(tmp_path
         filed = tmp_path / "data" / "teacher.jsonl"
 
         def gone(handler):
-            """No answer, and not before those under way are on disk: what is under way when a teacher is given up is lost."""
+            """No answer, and not before the five are on disk: what is under way when a teacher is given up is lost."""
             deadline = time.monotonic() + 4.0
             while len(read_jsonl(filed)) < 5 and time.monotonic() < deadline:
                 time.sleep(0.01)
