@@ -3,24 +3,20 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from cluster import audit, bench, job_commands, program_commands, sandbox_service, watch_commands
 from cluster.config import BadInput, RunSettings, load
+from cluster.ending import interruptible
 from cluster.eval_command import evaluate_benchmark
 from cluster.options import AsJson, ConfigFile, Overrides, Runs
 from cluster.security import present_token, stay_on_loopback
 from rl.benchmarks.asking import Style
 from rl.problems import Task
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="codereason",
@@ -42,27 +38,6 @@ app.command()(watch_commands.dashboard)
 app.command()(program_commands.anchors)
 app.command()(program_commands.sandbox)
 app.command()(program_commands.score)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C in the block ends the command with one line and status 130, a failed worker with its cause and status 1."""
-    from ray.exceptions import RayError
-
-    from cluster.collection import PoolUnresponsive, StaleEngine
-    from cluster.session import PoolNotStarted
-    from learner.launch import LearnerFailed
-
-    try:
-        yield
-    except (LearnerFailed, PoolUnresponsive, StaleEngine, PoolNotStarted, RayError) as error:
-        # What a worker raised comes with its whole traceback; the last line says what it was.
-        cause = str(error).strip().splitlines()[-1] if isinstance(error, RayError) else " ".join(str(error).split())
-        sys.stderr.write(f"codereason: {cause}\ncodereason: the same command goes on from the last checkpoint\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("codereason: stopped; run the same command again to go on from the last checkpoint\n")
-        sys.exit(130)
 
 
 def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: bool, until: str | None) -> None:

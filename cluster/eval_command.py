@@ -1,7 +1,6 @@
 """`codereason eval`: of a run's models on its held-out split, of any model on a benchmark, or of stored answers to one."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,9 +56,7 @@ def _by_model(
 ) -> None:
     from cluster.answering import AskSettings
     from cluster.benchmark_evaluation import Wanted, default_folder, evaluate_model
-    from cluster.collection import PoolUnresponsive
-    from cluster.data.teacher import TeacherDown
-    from cluster.session import PoolNotStarted
+    from cluster.ending import interruptible
     from cluster.stored_answers import show
 
     raw: dict[str, Any] = {}
@@ -86,14 +83,8 @@ def _by_model(
         trained_on=options["--trained-on"],
         out=options["--out"] or default_folder(runs, model, endpoint, benchmark, anchors),
     )
-    try:
+    with interruptible("the answers it has"):
         found = evaluate_model(wanted, Console(stderr=True))
-    except (TeacherDown, PoolNotStarted, PoolUnresponsive) as error:
-        sys.stderr.write(f"codereason: {' '.join(str(error).split())}\ncodereason: the same command goes on from there\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("codereason: stopped; the same command goes on from there\n")
-        sys.exit(130)
     if as_json:
         typer.echo(json.dumps(found))
         return

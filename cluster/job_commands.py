@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cluster.config import load
+from cluster.options import Address, AsJson, ConfigFile, Overrides
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
     from cluster.jobs import Cluster
 
-Address = Annotated[
-    str | None, typer.Option("--address", help="URL of the cluster's dashboard: http://HOST:8265; RAY_ADDRESS else.")
-]
 JobName = Annotated[str, typer.Argument(help="A submission id, or the name of a run: the newest job of it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 _STOP_WAIT_S = 180.0
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")] = None,
+    config: ConfigFile,
+    overrides: Overrides = None,
     address: Address = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what the job prints until it ends.")] = False,
     runs: Annotated[Path, typer.Option("--runs", help="Folder for runs, as the cluster's nodes see it.")] = Path("runs"),

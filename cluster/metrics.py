@@ -98,7 +98,8 @@ class Monitor:
 
     def __init__(self, run: str, stage: str) -> None:
         self._tags = {"run": run, "stage": stage}
-        self._made: dict[str, Gauge | Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._counters: dict[str, Counter] = {}
         self._counted: dict[tuple[str, ...], float] = {}
 
     def row(self, row: Mapping[str, Any]) -> None:
@@ -110,14 +111,16 @@ class Monitor:
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """Show the present value of a gauge."""
-        gauge = self._made.setdefault(metric.name, Gauge(metric.name, metric.help, metric.labels))
-        assert isinstance(gauge, Gauge)
+        gauge = self._gauges.get(metric.name)
+        if gauge is None:
+            gauge = self._gauges[metric.name] = Gauge(metric.name, metric.help, metric.labels)
         gauge.set(value, {**self._tags, **labels})
 
     def count_to(self, metric: Metric, total: float, **labels: str) -> None:
         """Bring a counter to a total of this process."""
-        counter = self._made.setdefault(metric.name, Counter(metric.name, metric.help, metric.labels))
-        assert isinstance(counter, Counter)
+        counter = self._counters.get(metric.name)
+        if counter is None:
+            counter = self._counters[metric.name] = Counter(metric.name, metric.help, metric.labels)
         place = (metric.name, *labels.values())
         more = total - self._counted.get(place, 0.0)
         if more > 0:

@@ -8,4 +8,7 @@ import typer
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="URL of the cluster's dashboard: http://HOST:8265; RAY_ADDRESS else.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

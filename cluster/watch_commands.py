@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.config import BadInput
-from cluster.job_commands import Address
+from cluster.options import Address, AsJson, Runs
 
 _ANSWER_S = 5.0
 """A run's folder tells enough to not wait long for its cluster."""
@@ -16,8 +16,8 @@ _ANSWER_S = 5.0
 def status(
     run: Annotated[str, typer.Argument(help="A run's folder or name, or a job's submission id.")],
     address: Address = None,
-    runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    runs: Runs = Path("runs"),
+    as_json: AsJson = False,
 ) -> None:
     """How far a run is, how fast, where its time goes, and whether its workers are well."""
     from cluster.status import shown, status_of
@@ -50,7 +50,7 @@ def _job(run: str, address: str | None) -> dict[str, Any] | None:
 
 def dashboard(
     out: Annotated[Path, typer.Option("--out", help="Where the JSON goes; Grafana imports it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the Grafana dashboard of our metrics."""
     from cluster.dashboard import dashboard as made
