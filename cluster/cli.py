@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster import audit, bench, job_commands, program_commands, sandbox_service, watch_commands
+from cluster.commands import audit, bench, jobs, programs, serve_sandbox, watch
+from cluster.commands.ending import interruptible
+from cluster.commands.evaluate import evaluate_benchmark
+from cluster.commands.options import AsJson, ConfigFile, Overrides, Runs
 from cluster.config import BadInput, RunSettings, load
-from cluster.ending import interruptible
-from cluster.eval_command import evaluate_benchmark
-from cluster.options import AsJson, ConfigFile, Overrides, Runs
 from cluster.security import present_token, stay_on_loopback
 from rl.benchmarks.asking import Style
 from rl.problems import Task
@@ -28,16 +28,16 @@ app = typer.Typer(
 
 app.add_typer(bench.app, name="bench")
 app.command()(audit.audit)
-app.command()(sandbox_service.serve_sandbox)
-app.command()(job_commands.submit)
-app.command("list")(job_commands.list_jobs)
-app.command()(job_commands.logs)
-app.command()(job_commands.stop)
-app.command()(watch_commands.status)
-app.command()(watch_commands.dashboard)
-app.command()(program_commands.anchors)
-app.command()(program_commands.sandbox)
-app.command()(program_commands.score)
+app.command()(serve_sandbox.serve_sandbox)
+app.command()(jobs.submit)
+app.command("list")(jobs.list_jobs)
+app.command()(jobs.logs)
+app.command()(jobs.stop)
+app.command()(watch.status)
+app.command()(watch.dashboard)
+app.command()(programs.anchors)
+app.command()(programs.sandbox)
+app.command()(programs.score)
 
 
 def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: bool, until: str | None) -> None:
@@ -50,8 +50,8 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
         run = carry_out(settings, runs, console, until)
     report = None
     if until is None:
-        from cluster.report import write_report
-        from cluster.tables import terminal_table
+        from cluster.reports.page import write_report
+        from cluster.reports.tables import terminal_table
 
         report = write_report(run.path)
     if as_json:
@@ -81,8 +81,8 @@ def run(
 
 def _show_dry_run(settings: RunSettings, as_json: bool) -> None:
     stay_on_loopback(settings)
-    from cluster.dry_run import show_dry_run
-    from cluster.placement import require
+    from cluster.jobs.dry_run import show_dry_run
+    from cluster.jobs.placement import require
     from cluster.run import placement_of
 
     placement = placement_of(settings)
@@ -186,9 +186,9 @@ def study(
     """The same run with several seeds, and its figures over all of them. Resumes where it stopped."""
     settings = load(config, overrides or [])
     stay_on_loopback(settings)
-    from cluster.report import write_report
+    from cluster.reports.page import write_report
+    from cluster.reports.tables import terminal_table
     from cluster.study import carry_out_study
-    from cluster.tables import terminal_table
 
     try:
         chosen = [int(seed) for seed in seeds.split(",")]
@@ -216,9 +216,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write report.html anew."""
-    from cluster.report import reward_curve_svg, write_report
+    from cluster.reports.page import reward_curve_svg, write_report
+    from cluster.reports.tables import markdown_tables
     from cluster.runs import write_whole
-    from cluster.tables import markdown_tables
 
     if not (folder / "config.yaml").exists() and not list(folder.glob("seed-*/config.yaml")):
         raise BadInput(f"{folder}: no run and no study there (config.yaml is missing)")

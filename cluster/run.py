@@ -16,20 +16,20 @@ from transformers.utils.logging import disable_progress_bar
 import learner.launch
 import learner.policy
 import learner.supervised
-from cluster.answering import model_folder
 from cluster.config import BadInput, RunSettings
 from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
 from cluster.data.sources import Source, open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, open_teacher
-from cluster.evaluation import evaluate_weights, gains, summarise
-from cluster.experience import ExperienceStream, StreamClient, StreamJob
-from cluster.live_evaluation import LONGEST_WAIT_S
-from cluster.loggers import figures, flat, open_loggers, require_installed
-from cluster.metrics import Monitor
-from cluster.placement import Plan
-from cluster.progress import counting, following
+from cluster.evaluation.answering import model_folder
+from cluster.evaluation.heldout import evaluate_weights, gains, summarise
+from cluster.evaluation.live import LONGEST_WAIT_S
+from cluster.experience.stream import ExperienceStream, StreamClient, StreamJob
+from cluster.jobs.placement import Plan
+from cluster.monitoring.loggers import figures, flat, open_loggers, require_installed
+from cluster.monitoring.metrics import Monitor
+from cluster.monitoring.progress import counting, following
 from cluster.runs import RunFolder, link_model, write_whole
 from cluster.session import Pools, application_names, beside_the_driver, connected, placement_plan, ray_session
 from learner.scratch import write_scratch_model

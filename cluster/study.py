@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from cluster.config import RunSettings
-from cluster.evaluation import DECODINGS, gain_figures, per_problem
+from cluster.evaluation.heldout import DECODINGS, gain_figures, per_problem
 from cluster.run import carry_out
 from cluster.runs import RunFolder, write_whole
 from rl.benchmarks.accuracy import MEASURES, estimate, paired_gain

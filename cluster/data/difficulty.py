@@ -15,8 +15,8 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from cluster.collection import Collector
 from cluster.config import DifficultySettings
+from cluster.experience.collection import Collector
 from cluster.runs import read_jsonl, write_jsonl
 from rl.problems import Problem
 from rl.seeds import derived_seed

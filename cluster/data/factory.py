@@ -28,7 +28,7 @@ from cluster.data.splits import SPLITS, as_row, from_row, write_split
 from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.chains import with_chains
 from cluster.data.teacher.programs import Taught
-from cluster.progress import Advance
+from cluster.monitoring.progress import Advance
 from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits

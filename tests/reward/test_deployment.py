@@ -14,8 +14,8 @@ import ray
 from ray import serve
 from ray.serve.exceptions import BackPressureError
 
-from cluster.activity import Activity
-from cluster.collection import Collector
+from cluster.experience.collection import Collector
+from cluster.monitoring.activity import Activity
 from cluster.session import worker_environment
 from reward.deployment import deploy
 from reward.programs import Limits, Program

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cluster.commands.program_files import Source
 from cluster.config import BadInput, RunSettings
 from cluster.data.teacher.answers import NoAnswer, Question, TeacherDown
 from cluster.data.teacher.client import Ask, Teacher, open_teacher
 from cluster.data.teacher.prompts import anchor_messages
-from cluster.programs import Source
 from cluster.session import connected
 from reward.sandbox import Sandbox
 from reward.tracing import Trace, trace

@@ -1,0 +1,1 @@
+"""The commands of `codereason`, one file for each family."""

@@ -1,0 +1,188 @@
+"""`codereason audit RUN`: executes a sample of a run's rewards anew, and names every row that does not agree.
+
+A row is trusted for nothing but its response. The program, its call and the output wanted come from the run's data; the
+verdict, the final reward and every step reward come from a fresh sandbox that remembers nothing.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.config import BadInput, load
+from cluster.user_rows import text
+from reward.sandbox import Sandbox, SandboxUnavailable
+from reward.scoring import score_group
+from reward.settings import RewardSettings, sandbox_limits
+from reward.tracing import trace
+from reward.truths import BY_CHANCE
+from rl.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from rl.problems import Problem
+    from rl.trajectories import Score
+
+_CLAIMS = ("call", "instrumented", "output")
+"""What a row repeats of its problem."""
+
+_TRIES = 3
+"""How often a row is executed when a busy machine could be why it differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One scored response as it was written down."""
+
+    path: Path
+    line: int
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row that does not agree, in the first field that does not."""
+
+    place: str
+    """`FILE:LINE`."""
+    field: str
+    stored: Any
+    found: Any
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.field}: {_short(self.stored)} is stored, {_short(self.found)} was found"
+
+
+def audit(
+    run: Annotated[Path, typer.Argument(help="The folder of a run: runs/NAME.")],
+    sample: Annotated[int, typer.Option("--sample", min=1, help="Rows to execute; all if there are fewer.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the sample.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Execute a sample of a run's rewards anew; status 1 and the rows' names if not all agree."""
+    from rich.console import Console
+
+    from cluster.monitoring.progress import counting
+
+    settings = load(run / "config.yaml", []).reward
+    total, rows = sampled(run, sample, seed)
+    problems = _problems(run)
+    judged = [row for row in rows if not _masked(row)]
+    differences = []
+    with _fresh(settings) as sandbox, counting(Console(stderr=True), "audit", len(judged)) as advance:
+        for row in judged:
+            found = difference(row, problems, sandbox)
+            differences += [found] if found is not None else []
+            advance(1)
+    agree = len(judged) - len(differences)
+    figures = {"run": str(run), "rows": total, "executed": len(judged), "agree": agree, "masked": len(rows) - len(judged)}
+    if as_json:
+        typer.echo(json.dumps({**figures, "differences": [asdict(found) for found in differences]}))
+    else:
+        for found in differences:
+            typer.echo(str(found))
+        typer.echo(
+            f"{run}: {agree} of {len(judged)} rewards agree with a new execution "
+            f"(drawn from {total} rows, {figures['masked']} masked ones left out)"
+        )
+    if differences:
+        raise typer.Exit(1)
+
+
+def sampled(run: Path, sample: int, seed: int) -> tuple[int, list[Row]]:
+    """How many rows the run's rollouts have, and a sample of them in the files' order.
+
+    A last line that was cut short by a crash is no row.
+
+    Raises:
+        BadInput: there is no row, or a sampled line is not a JSON object.
+    """
+    files = sorted((run / "rollouts").rglob("*.jsonl"))
+    ends = list(accumulate(path.read_bytes().count(b"\n") for path in files))
+    if not ends or not ends[-1]:
+        raise BadInput(f"{run / 'rollouts'}: no rollouts there; a run has them once RL has begun")
+    chosen = sorted(random.Random(seed).sample(range(ends[-1]), min(sample, ends[-1])))
+    rows: list[Row] = []
+    for path, begin, end in zip(files, [0, *ends], ends, strict=False):
+        numbers = [index - begin for index in chosen if begin <= index < end]
+        rows.extend(_read(path, numbers))
+    return ends[-1], rows
+
+
+def _read(path: Path, numbers: list[int]) -> Iterator[Row]:
+    lines = path.read_bytes().split(b"\n") if numbers else []
+    for number in numbers:
+        try:
+            fields = json.loads(lines[number])
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{path}:{number + 1}: not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise BadInput(f"{path}:{number + 1}: must be a JSON object")
+        yield Row(path, number + 1, fields)
+
+
+def _problems(run: Path) -> "dict[str, Problem]":
+    """What the run's rollouts were about: every stage that samples takes its problems from the RL split."""
+    from cluster.data.splits import read_split
+    from cluster.runs import RunFolder
+
+    path = RunFolder(run).split("rl")
+    if not path.exists():
+        raise BadInput(f"{path}: not there, so the rollouts have no problems to be held against")
+    return {problem.id: problem for problem in read_split(path)}
+
+
+def _fresh(settings: RewardSettings) -> Sandbox:
+    try:
+        return Sandbox(sandbox_limits(settings), settings.mode, settings.packages)
+    except SandboxUnavailable as error:
+        raise BadInput(f"reward.mode: {error}") from None
+
+
+def _masked(row: Row) -> bool:
+    """Whether the machinery failed on the row, so that nothing was learned from it."""
+    verdict = text(row.path, row.line, row.fields, "verdict")
+    if verdict not in list(Verdict):
+        raise BadInput(f"{row.path}:{row.line}: verdict must be one of {', '.join(Verdict)}, not {verdict!r}")
+    return Verdict(verdict).is_fault
+
+
+def difference(row: Row, problems: "Mapping[str, Problem]", sandbox: Sandbox) -> Difference | None:
+    """The first thing about a row that does not agree with the run's data or with its execution.
+
+    Raises:
+        BadInput: the row has no `problem_id`, `text` or `verdict`.
+    """
+    place = f"{row.path}:{row.line}"
+    name = text(row.path, row.line, row.fields, "problem_id")
+    response = text(row.path, row.line, row.fields, "text")
+    problem = problems.get(name)
+    if problem is None:
+        return Difference(place, "problem_id", name, None)
+    facts = {claim: getattr(problem, claim) for claim in _CLAIMS}
+    # The end-of-text token behind the response lies outside of every block, so it may stay.
+    score = _scored(problem, response, Verdict(row.fields["verdict"]), sandbox)
+    facts |= {"verdict": str(score.verdict), "final_reward": score.final_reward, "step_rewards": score.step_rewards}
+    for field, found in facts.items():
+        if row.fields.get(field) != found:
+            return Difference(place, field, row.fields.get(field), found)
+    return None
+
+
+def _scored(problem: "Problem", response: str, stored: Verdict, sandbox: Sandbox) -> "Score":
+    """The response's score; where it differs in a way that a busy machine can cause, it is asked for again."""
+    for _ in range(_TRIES):
+        (score,) = score_group(problem, [response], partial(trace, sandbox))
+        if score.verdict is stored or score.verdict not in BY_CHANCE:
+            break
+    return score
+
+
+def _short(value: Any) -> str:
+    shown = json.dumps(value)
+    return shown if len(shown) <= 200 else f"{shown[:200]}.."

@@ -1,0 +1,105 @@
+"""`codereason bench NAME`: how fast a part is, as JSON with its ratios."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.config import BadInput, load
+from cluster.runs import read_jsonl
+from reward.sandbox import Level
+
+app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is_help=True)
+
+_CRUXEVAL = Path(__file__).parents[2] / "tests" / "data" / "cruxeval.jsonl"
+
+
+@app.command()
+def sandbox(
+    programs: Annotated[Path, typer.Option(help="JSONL of {code, input, output}.")] = _CRUXEVAL,
+    runs: Annotated[int, typer.Option(min=10, help="Runs that the sandbox is timed over.")] = 4000,
+    slots: Annotated[int, typer.Option(min=1, help="Runs at a time, for every way of running them.")] = 2,
+    mode: Annotated[Level | None, typer.Option(help="Isolation level; the best there is if not given.")] = None,
+    pool: Annotated[bool, typer.Option(help="Whether to measure through Ray Serve as well.")] = True,
+) -> None:
+    """Isolated runs against CRUXEval's official way and against a fresh Python process each."""
+    import benchmarks.sandbox
+
+    rows = _rows(programs)
+    found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
+    if pool:
+        import benchmarks.reward_pool
+
+        through = benchmarks.reward_pool.measure(rows, runs=runs, slots=slots, mode=mode)
+        found |= through | {"share_of_bare_sandbox": through["through_serve_per_s"] / found["runs_per_s"]}
+    typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def soak(
+    programs: Annotated[Path, typer.Option(help="JSONL of {code, input, output}.")] = _CRUXEVAL,
+    runs: Annotated[int, typer.Option(min=100, help="Runs; one in twenty is of a hostile program.")] = 100_000,
+    slots: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
+    mode: Annotated[Level | None, typer.Option(help="Isolation level; the best there is if not given.")] = None,
+) -> None:
+    """What many runs leave behind; exits with 1 where that is anything, or where a verdict is not the right one."""
+    import benchmarks.soak
+
+    found = benchmarks.soak.measure(_rows(programs), runs=runs, slots=slots, mode=mode)
+    typer.echo(json.dumps(found, indent=2))
+    for trouble in ("leaks", "unexpected"):
+        if found[trouble]:
+            typer.echo(f"codereason: {trouble}: {'; '.join(found[trouble])}", err=True)
+    if found["leaks"] or found["unexpected"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def data(
+    config: Annotated[Path, typer.Argument(help="YAML configuration whose data is built.")],
+    slots: Annotated[int, typer.Option(min=1, help="Bare runs at a time.")] = 2,
+) -> None:
+    """Finished, verified problems a second, against bare sandbox runs of the same programs."""
+    import benchmarks.data
+
+    typer.echo(json.dumps(benchmarks.data.measure(load(config, []), slots=slots), indent=2))
+
+
+@app.command()
+def learner(
+    sequences: Annotated[int, typer.Option(min=2, help="Sequences in the batch, of mixed lengths.")] = 96,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed steps of each way, which take turns.")] = 5,
+    token_budget: Annotated[int, typer.Option(min=64, help="Tokens of a micro-batch.")] = 8192,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the model.")] = 4,
+    hidden: Annotated[int, typer.Option(min=32, help="Its width.")] = 128,
+    vocabulary: Annotated[int, typer.Option(min=300, help="Its vocabulary.")] = 400,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+) -> None:
+    """Packed sequences against padded ones, and against a bare DeepSpeed loop over the same packed rows."""
+    import benchmarks.learner
+    from learner.settings import ScratchModel
+
+    model = ScratchModel(
+        layers=layers, hidden=hidden, heads=max(hidden // 32, 1), intermediate=3 * hidden, vocabulary=vocabulary
+    )
+    found = benchmarks.learner.measure(
+        model=model, sequences=sequences, token_budget=token_budget, rounds=rounds, threads=threads
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The programs to run.
+
+    Raises:
+        BadInput: the file cannot be read, or a line lacks a field.
+    """
+    try:
+        rows = read_jsonl(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    missing = [index for index, row in enumerate(rows, 1) if not {"code", "input", "output"} <= row.keys()]
+    if missing or not rows:
+        raise BadInput(f"{path}: line {missing[0] if missing else 1} must have code, input and output")
+    return rows

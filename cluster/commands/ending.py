@@ -1,0 +1,27 @@
+"""How a command ends that started workers."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def interruptible(goes_on_from: str = "the last checkpoint") -> Iterator[None]:
+    """Ctrl-C in the block ends the command with one line and status 130, a failed worker with its cause and status 1."""
+    from ray.exceptions import RayError
+
+    from cluster.data.teacher import TeacherDown
+    from cluster.experience.collection import PoolUnresponsive, StaleEngine
+    from cluster.session import PoolNotStarted
+    from learner.launch import LearnerFailed
+
+    try:
+        yield
+    except (LearnerFailed, PoolUnresponsive, StaleEngine, PoolNotStarted, TeacherDown, RayError) as error:
+        # What a worker raised comes with its whole traceback; the last line says what it was.
+        cause = str(error).strip().splitlines()[-1] if isinstance(error, RayError) else " ".join(str(error).split())
+        sys.stderr.write(f"codereason: {cause}\ncodereason: the same command goes on from {goes_on_from}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"codereason: stopped; the same command goes on from {goes_on_from}\n")
+        sys.exit(130)

@@ -1,0 +1,112 @@
+"""`codereason eval`: of a run's models on its held-out split, of any model on a benchmark, or of stored answers to one."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from cluster.config import BadInput, override
+from rl.problems import Task
+
+
+def evaluate_benchmark(
+    name: str,
+    overrides: list[str],
+    runs: Path,
+    task: Task | None,
+    data: Path | None,
+    predictions: Path | None,
+    model: str | None,
+    options: Mapping[str, Any],
+    as_json: bool,
+) -> None:
+    """A benchmark, by stored answers or by a model.
+
+    Raises:
+        BadInput: the options do not go together, or what they name is wrong.
+    """
+    from cluster.evaluation.questions import choose
+
+    if (predictions is None) == (model is None):
+        raise BadInput(f"eval {name}: give one of --model WHERE and --predictions FILE")
+    benchmark = choose(name, task, data)
+    console = Console(stderr=as_json)
+    if predictions is not None:
+        given = [option for option, value in options.items() if value is not None] + overrides
+        if given:
+            raise BadInput(f"eval {name}: {given[0]} goes with --model, not with --predictions")
+        from cluster.evaluation.stored_answers import scored_answers, show
+
+        found = scored_answers(predictions, benchmark)
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            show(found, console)
+        return
+    assert model is not None
+    _by_model(benchmark, overrides, runs, model, options, as_json, console)
+
+
+def _by_model(
+    benchmark: Any, overrides: list[str], runs: Path, model: str, options: Mapping[str, Any], as_json: bool, console: Console
+) -> None:
+    from cluster.commands.ending import interruptible
+    from cluster.evaluation.answering import AskSettings
+    from cluster.evaluation.benchmark import Wanted, default_folder, evaluate_model
+    from cluster.evaluation.stored_answers import show
+
+    raw: dict[str, Any] = {}
+    for one in overrides:
+        override(raw, one)
+    try:
+        settings = AskSettings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    endpoint, anchors = options["--endpoint"], options["--anchors"] is not False
+    if options["--key-variable"] is not None and endpoint is None:
+        raise BadInput("--key-variable goes with --endpoint")
+    wanted = Wanted(
+        benchmark=benchmark,
+        model=model,
+        endpoint=endpoint,
+        key_variable=options["--key-variable"],
+        anchors=anchors,
+        style=options["--prompts"] or ("trained" if endpoint is None and Path(model).exists() else "instructed"),
+        samples=options["--samples"] or 0,
+        limit=options["--limit"],
+        settings=settings,
+        trained_on=options["--trained-on"],
+        out=options["--out"] or default_folder(runs, model, endpoint, benchmark, anchors),
+    )
+    with interruptible("the answers it has"):
+        found = evaluate_model(wanted, Console(stderr=True))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for decoding in ("greedy", "sampled"):
+        if decoding in found:
+            show(found[decoding], console, decoding)
+    console.print(_contamination(found))
+    for reason, count in found.get("unanswered", {}).items():
+        console.print(f"{count} questions without an answer: {reason}", markup=False)
+    console.print(f"answers and figures  {wanted.out}")
+
+
+def _contamination(found: Mapping[str, Any]) -> str:
+    shared = found.get("contamination")
+    if shared is None:
+        return "contamination: not checked, as no run's training data is known; name the run with --trained-on RUN"
+    splits = ", ".join(
+        f"{shared[split]['shared']} of {shared[split]['programs']} programs of {split}"
+        for split in ("sft", "rl")
+        if split in shared
+    )
+    return (
+        f"contamination: {shared['shared']} of {shared['problems']} problems share {shared['words']} words in a row with "
+        f"what {shared['run']} trains on ({splits})"
+    )

@@ -1,0 +1,122 @@
+"""`codereason submit`, `list`, `logs` and `stop`: runs as jobs of a Ray cluster."""
+
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.commands.options import Address, AsJson, ConfigFile, Overrides
+from cluster.config import load
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails
+
+    from cluster.jobs.submission import Cluster
+
+JobName = Annotated[str, typer.Argument(help="A submission id, or the name of a run: the newest job of it.")]
+
+_STOP_WAIT_S = 180.0
+
+
+def submit(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    address: Address = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what the job prints until it ends.")] = False,
+    runs: Annotated[Path, typer.Option("--runs", help="Folder for runs, as the cluster's nodes see it.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Carry out a run as a job of a Ray cluster. The job goes on when this command ends."""
+    from cluster.jobs.submission import Cluster
+
+    settings = load(config, overrides or [])
+    cluster = Cluster(address)
+    job = cluster.submit(settings, runs.absolute())
+    shown = json.dumps({"job": job, "run": str(runs.absolute() / settings.name)})
+    typer.echo(shown if as_json else f"job {job}", err=as_json and follow)
+    if follow:
+        _follow(cluster, job)
+
+
+def list_jobs(address: Address = None, as_json: AsJson = False) -> None:
+    """Our jobs on a Ray cluster, the newest first."""
+    from cluster.jobs.submission import Cluster
+
+    rows = [describe(job) for job in Cluster(address).jobs()]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo(f"{row['job']:<36} {row['status']:<10} {row['started'] or '':<20} {row['seconds']:>8.0f} s  {row['run']}")
+    if not rows:
+        typer.echo("no jobs")
+
+
+def logs(
+    job: JobName,
+    address: Address = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """What a job has printed."""
+    from cluster.jobs.submission import Cluster
+
+    cluster = Cluster(address)
+    found = str(cluster.find(job).submission_id)
+    if follow:
+        _follow(cluster, found)
+    else:
+        typer.echo(cluster.logs(found), nl=False)
+
+
+def stop(
+    job: JobName,
+    address: Address = None,
+    wait: Annotated[float, typer.Option("--wait", min=1, help="Seconds that it may take.")] = _STOP_WAIT_S,
+    as_json: AsJson = False,
+) -> None:
+    """End a job cleanly: it frees what it holds, and the same submission goes on from its last checkpoint."""
+    from cluster.jobs.submission import Cluster
+
+    cluster = Cluster(address)
+    found = cluster.find(job)
+    name, status = str(found.submission_id), found.status
+    if not status.is_terminal():
+        status = cluster.stop(name, wait)
+    typer.echo(json.dumps({"job": name, "status": status.value}) if as_json else f"{name}: {status.value}")
+
+
+def describe(job: "JobDetails") -> dict[str, Any]:
+    """What is shown of a job; its start in local time."""
+    begun = None if job.start_time is None else job.start_time / 1000
+    ended = time.time() if job.end_time is None else job.end_time / 1000
+    return {
+        "job": job.submission_id,
+        "status": job.status.value,
+        "message": " ".join((job.message or "").split()),
+        "started": None if begun is None else f"{datetime.fromtimestamp(begun):%Y-%m-%d %H:%M:%S}",
+        "seconds": 0.0 if begun is None else round(ended - begun, 1),
+        "name": (job.metadata or {}).get("codereason"),
+        "run": (job.metadata or {}).get("run"),
+        "exit_code": job.driver_exit_code,
+    }
+
+
+def _follow(cluster: "Cluster", job: str) -> None:
+    """Show what the job prints until it ends; exits with 1 where it did not succeed, with 130 on Ctrl-C."""
+    try:
+        for piece in cluster.follow(job):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"codereason: the job goes on; `codereason logs -f {job}` follows it, `codereason stop {job}` ends it\n"
+        )
+        sys.exit(130)
+    status = cluster.status(job).value
+    if status != "SUCCEEDED":
+        sys.stderr.write(f"codereason: {job}: {status}\n")
+        sys.exit(1)

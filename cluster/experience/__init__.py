@@ -1,0 +1,1 @@
+"""From problems to annotated experience: the stream that the learner pulls from."""

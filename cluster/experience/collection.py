@@ -1,0 +1,179 @@
+"""From a problem to scored trajectories: ask the model, then ask Python. Training and evaluation both collect this way."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
+
+from cluster.monitoring.activity import Activity
+from rl.problems import Problem
+from rl.prompts import prompt_ids
+from rl.tokens import decode, load_tokenizer, token_span
+from rl.trajectories import Completion, Score, Trajectory
+from rollout.engine import Sampling
+
+_SCORE_TRIES = 3
+"""How often a group is scored when the machinery fails on it."""
+
+_CALL_TRIES = 3
+"""How often a call is made when its replica dies."""
+
+_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+"""How long to wait before asking a full pool again: at first, and at most."""
+
+
+class PoolUnresponsive(RuntimeError):
+    """A pool did not answer before the deadline."""
+
+
+class StaleEngine(RuntimeError):
+    """A rollout worker answered with weights other than the ones it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where a group's time went."""
+
+    rollout: float
+    reward: float
+
+
+class Sampler:
+    """Asks the rollout pool; holds its tokenizer."""
+
+    def __init__(self, rollout: DeploymentHandle[Any], model_folder: str, deadline_s: float = 300.0) -> None:
+        self._rollout = rollout
+        self.tokenizer: Any = load_tokenizer(model_folder)
+        self._deadline_s = deadline_s
+        self._texts: dict[int, str] = {}
+        self.activity = Activity()
+
+    async def sample(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """Ask the model alone.
+
+        Raises:
+            PoolUnresponsive: no answer before the deadline.
+        """
+        completions: list[Completion] = await self._answer(
+            lambda: self._rollout.generate.remote(prompt_ids, sampling),
+            "rollout",
+            f"a group of {sampling.samples} responses",
+        )
+        return completions
+
+    async def sample_everywhere(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
+        """Ask every rollout worker the same; one group from each."""
+        answer = self._rollout.broadcast("generate", prompt_ids, sampling)
+        groups: list[list[Completion]] = await asyncio.wait_for(answer.results_async(), self._deadline_s)
+        return groups
+
+    async def load(self, path: str, version: int) -> None:
+        """Bring every rollout worker to the weights at `path`, under the label `version`.
+
+        Raises:
+            PoolUnresponsive: a worker did not take them before the deadline.
+        """
+        answer = self._rollout.broadcast("update_weights", path, version)
+        try:
+            await asyncio.wait_for(answer.results_async(), self._deadline_s)
+        except TimeoutError:
+            raise PoolUnresponsive(
+                f"the rollout pool did not load policy version {version} from {path} within {self._deadline_s:.0f} s; see "
+                "the rollout replicas' logs in Ray's dashboard (Serve)"
+            ) from None
+
+    def decoded(self, completion: Completion) -> tuple[str, list[int]]:
+        """A response's text and the place of each token in it."""
+        return decode(self.tokenizer, completion.token_ids, self._texts)
+
+    def without_end(self, text: str) -> str:
+        """A response's text without the token that ended it."""
+        return text.removesuffix(self.tokenizer.eos_token)
+
+    async def _answer(self, call: Callable[[], Any], pool: str, what: str) -> Any:
+        """Make a call and wait for it.
+
+        One that dies with its replica is made again, of another or a new one: scoring and sampling change nothing, so what
+        may have been done twice counts once. One that a full pool refuses is made again after a pause.
+        """
+        deaths, pause = 0, _PAUSE_S
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                while True:
+                    try:
+                        return await call()
+                    except BackPressureError:
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    except RayActorError:
+                        deaths += 1
+                        self.activity.lost[pool] += 1
+                        if deaths == _CALL_TRIES:
+                            raise
+                        await asyncio.sleep(1)
+        except RayActorError as error:
+            raise PoolUnresponsive(f"{pool} replicas died while they made {what}: {' '.join(str(error).split())}") from None
+        except TimeoutError:
+            raise PoolUnresponsive(
+                f"the {pool} pool did not return {what} within {self._deadline_s:.0f} s; see the {pool} replicas' logs "
+                "in Ray's dashboard (Serve) and run the same command again to resume"
+            ) from None
+
+
+class Collector(Sampler):
+    """Asks the two pools."""
+
+    def __init__(
+        self, rollout: DeploymentHandle[Any], reward: DeploymentHandle[Any], model_folder: str, deadline_s: float = 300.0
+    ) -> None:
+        super().__init__(rollout, model_folder, deadline_s)
+        self._reward = reward
+
+    def prompt_ids(self, problem: Problem) -> list[int]:
+        """The problem's prompt as tokens."""
+        return prompt_ids(problem, self.tokenizer)
+
+    async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
+        """Sample a group of responses to a problem and score it.
+
+        Raises:
+            PoolUnresponsive: a pool did not answer before the deadline.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        prompt_ids = self.prompt_ids(problem)
+        with self.activity.during("generating"):
+            completions = await self.sample(prompt_ids, sampling)
+        sampled = clock()
+        decoded = [self.decoded(completion) for completion in completions]
+        with self.activity.during("scoring"):
+            scores = await self._score(problem, [self.without_end(text) for text, _ in decoded])
+        trajectories = [
+            Trajectory(
+                problem_id=problem.id,
+                prompt_ids=prompt_ids,
+                completion=completion,
+                text=text,
+                score=score,
+                token_spans=[token_span(starts, span) for span in score.step_spans],
+                print_spans=[token_span(starts, span) for span in score.print_spans],
+            )
+            for completion, (text, starts), score in zip(completions, decoded, scores, strict=True)
+        ]
+        return trajectories, Seconds(sampled - began, clock() - sampled)
+
+    async def _score(self, problem: Problem, texts: list[str]) -> list[Score]:
+        """Score a group; what the machinery failed on is asked again, perhaps of another worker, then left as a fault."""
+        unscored = replace(problem, chain="")
+        scores: list[Score] = []
+        for _ in range(_SCORE_TRIES):
+            scores = await self._answer(
+                lambda: self._reward.score.remote(unscored, texts), "reward", f"scores for problem {problem.id}"
+            )
+            if not any(score.verdict.is_fault for score in scores):
+                break
+        return scores

@@ -1,0 +1,377 @@
+"""The stream of experience that the learner pulls from.
+
+One actor keeps a batch's prompt groups in flight through the two pools, lets the algorithm annotate each finished group,
+writes down every trajectory, and hands each learner rank its share. A batch for update `s` is only begun when the policy
+version is at least `s - max_staleness`, so with 0 every batch is sampled by the policy it trains.
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import ray
+from ray.serve.handle import DeploymentHandle
+
+from cluster.config import EvaluationSettings
+from cluster.data.splits import read_split
+from cluster.evaluation.live import LiveEvaluation
+from cluster.experience.collection import Collector, Seconds, StaleEngine
+from cluster.monitoring.loggers import figures, open_loggers
+from cluster.monitoring.metrics import Monitor
+from cluster.monitoring.watch import Situation, Watch
+from cluster.runs import RunFolder
+from learner.policy import MiniBatch, Share
+from learner.settings import PolicySettings
+from rl.advantages import annotate, has_signal, silent_steps
+from rl.batching import Example, plan
+from rl.benchmarks.accuracy import response_accuracy
+from rl.losses import Totals
+from rl.problems import Problem
+from rl.seeds import derived_seed
+from rl.trajectories import Trajectory
+from rl.verdicts import Verdict
+from rollout.engine import Sampling
+
+Group = tuple[list[Trajectory], list[Trajectory], Seconds]
+"""All responses to a problem, those that count with their advantages, and how long it took."""
+
+_PROBES = 4
+_PROBE_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class StreamJob:
+    """Everything the stream is given."""
+
+    run_folder: Path
+    stage: str
+    model_folder: str
+    rollout: DeploymentHandle[Any]
+    reward: DeploymentHandle[Any]
+    settings: PolicySettings
+    seed: int
+    token_budget: int
+    packing: bool
+    max_length: int
+    sync_deadline_s: float
+    evaluation: EvaluationSettings
+    applications: Mapping[str, str]
+    """The Serve application of each pool."""
+    loggers: Sequence[str] = ()
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that the loggers show."""
+
+
+class ExperienceStream:
+    """The actor. Its methods are called by the learner's ranks, through `StreamClient`."""
+
+    def __init__(self, job: StreamJob) -> None:
+        self._job = job
+        self._settings = job.settings
+        self._run = RunFolder(job.run_folder)
+        # A replica has `sync_deadline_s` for an update, and Serve some time to replace one that misses it.
+        self._collector = Collector(job.rollout, job.reward, job.model_folder, deadline_s=job.sync_deadline_s + 240)
+        room = job.max_length - job.settings.max_tokens
+        self._problems = [
+            problem for problem in read_split(self._run.split("rl")) if len(self._collector.prompt_ids(problem)) <= room
+        ]
+        if len(self._problems) < job.settings.groups:
+            raise ValueError(
+                f"only {len(self._problems)} RL problems have prompts that leave room for rl.max_tokens in "
+                f"rollout.max_length, fewer than rl.groups ({job.settings.groups})"
+            )
+        self._live = LiveEvaluation(
+            job.evaluation,
+            [one for one in read_split(self._run.split("heldout")) if len(self._collector.prompt_ids(one)) <= room],
+            self._collector,
+            job.settings.max_tokens,
+            lambda row: self._run.log(f"{job.stage}_live", row),
+        )
+        self._version = -1
+        self._stopped = ""
+        self._version_changed = asyncio.Condition()
+        self._batches: dict[int, asyncio.Task[list[list[MiniBatch]]]] = {}
+        self._metrics: dict[int, dict[str, Any]] = {}
+        self._activity = self._collector.activity
+        self._monitor = Monitor(self._run.path.name, job.stage)
+        self._watch = Watch(self._monitor, self._activity, job.applications)
+        self._loggers = open_loggers(job.loggers, self._run.path, job.shown)
+        self._watching: asyncio.Task[None] | None = None
+        self._restarts = 0
+        self._handed_out = -1
+        self._ranks = 0
+
+    async def batch(self, step: int, rank: int, ranks: int) -> Share:
+        """This rank's share of the batch for update `step`; ranks may ask in any order."""
+        for ahead in range(self._settings.max_staleness + 1):
+            if step + ahead < self._settings.steps and step + ahead not in self._batches:
+                self._batches[step + ahead] = asyncio.create_task(self._produce(step + ahead, ranks))
+        self._batches.pop(step - 1, None)
+        if rank == 0:
+            self._ranks = ranks
+            self._learner_goes_on()
+            with self._activity.during("waiting"):
+                mini_batches = await self._batches[step]
+            self._activity.begin("training")
+            self._handed_out = step
+        else:
+            mini_batches = await self._batches[step]
+        return Share([by_rank[rank] for by_rank in mini_batches], self._metrics[step])
+
+    async def sync(self, path: str, version: int) -> list[Example]:
+        """Bring every rollout worker to these weights, and sample a few tokens with them as a proof.
+
+        Raises:
+            StaleEngine: a worker still answers with other weights.
+        """
+        self._watching = self._watching or asyncio.create_task(self._watch.go_on(self._situation))
+        self._learner_goes_on()
+        if version <= self._version:
+            self._restarts += 1
+            for task in self._batches.values():
+                task.cancel()
+            self._batches.clear()
+        with self._activity.during("syncing"):
+            return await self._load(path, version)
+
+    async def _load(self, path: str, version: int) -> list[Example]:
+        await self._collector.load(path, version)
+        self._version = version
+        async with self._version_changed:
+            self._version_changed.notify_all()
+        probes = await self._probe(version)
+        self._live.consider(version)
+        return probes
+
+    async def log(self, row: dict[str, Any]) -> None:
+        """Append a row to the run's metrics and show it in Ray's dashboard."""
+        row = {**row, "tokens_per_s": row["response_tokens"] / (row["wait_s"] + row["update_s"] + row["sync_s"])}
+        self._run.log(self._job.stage, row)
+        self._monitor.row(row)
+        for logger in self._loggers:
+            logger.log(row["step"], figures(self._job.stage, row))
+
+    async def stop(self, reason: str) -> None:
+        """Take note that the run must not go on, and why."""
+        self._stopped = reason
+
+    async def settled(self) -> None:
+        """Wait for an evaluation that is still running. See `LiveEvaluation.settled`."""
+        await self._live.settled()
+
+    async def stopped(self) -> str:
+        """Why the run must not go on; empty if it may. Asked when training has ended: the loggers end too."""
+        for logger in self._loggers:
+            logger.close()
+        return self._stopped
+
+    def _learner_goes_on(self) -> None:
+        """The learner is no longer training, if it was."""
+        if self._activity.now["training"]:
+            self._activity.end("training")
+
+    def _situation(self) -> Situation:
+        ready = sum(task.done() for step, task in self._batches.items() if step > self._handed_out)
+        return Situation(ready, self._ranks, self._restarts)
+
+    async def _probe(self, version: int) -> list[Example]:
+        """A few tokens from every rollout worker."""
+        prompts = [self._collector.prompt_ids(problem) for problem in self._problems[:_PROBES]]
+        sampling = self._sampling(samples=1, max_tokens=_PROBE_TOKENS, purpose=f"probe/{version}")
+        answers = await asyncio.gather(*(self._collector.sample_everywhere(ids, sampling) for ids in prompts))
+        examples = []
+        for prompt_ids, groups in zip(prompts, answers, strict=True):
+            for (completion,) in groups:
+                if set(completion.policy_versions) != {version}:
+                    raise StaleEngine(
+                        f"after weights {version} were loaded a rollout worker sampled with {completion.policy_versions}"
+                    )
+                unused = [0.0] * len(completion.token_ids)
+                examples.append(Example(prompt_ids, completion.token_ids, unused, completion.rollout_logprobs))
+        return examples
+
+    def _sampling(self, samples: int, max_tokens: int, purpose: str) -> Sampling:
+        return Sampling(
+            samples=samples,
+            temperature=self._settings.temperature,
+            max_tokens=max_tokens,
+            stop_token_id=self._collector.tokenizer.eos_token_id,
+            seed=derived_seed(self._job.seed, purpose),
+        )
+
+    def _problems_of(self, step: int) -> list[Problem]:
+        """The batch's problems: every problem once an epoch, in an order fixed by (seed, epoch)."""
+        first = step * self._settings.groups
+        chosen = []
+        for index in range(first, first + self._settings.groups):
+            epoch, place = divmod(index, len(self._problems))
+            chosen.append(self._problems[epoch_order(self._job.seed, epoch, len(self._problems))[place]])
+        return chosen
+
+    async def _produce(self, step: int, ranks: int) -> list[list[MiniBatch]]:
+        """Make the batch for update `step`: for each optimizer step the mini-batch of each rank."""
+        async with self._version_changed:
+            await self._version_changed.wait_for(lambda: self._version >= step - self._settings.max_staleness)
+        path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+        tried = self._problems_of(step)
+
+        async def sample(problems: Sequence[Problem]) -> list[Group]:
+            return await asyncio.gather(*(self._group(problem, step, path) for problem in problems))
+
+        async def others(count: int) -> list[Group]:
+            fresh = replacements(self._problems, tried, count, f"{self._job.seed}/{step}")
+            tried.extend(fresh)
+            return await sample(fresh)
+
+        groups, dropped = await with_signal(await sample(tried), others, self._settings.resample)
+        self._metrics[step] = _batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
+        annotated = [group for _, group, _ in groups]
+        return [
+            _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job)
+            for begin in range(self._settings.updates)
+        ]
+
+    async def _group(self, problem: Problem, step: int, path: Path) -> Group:
+        sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
+        group, seconds = await self._collector.collect(problem, sampling)
+        oldest = step - self._settings.max_staleness
+        fresh = [trajectory for trajectory in group if min(trajectory.completion.policy_versions, default=oldest) >= oldest]
+        annotated = annotate(fresh, self._settings)
+        with path.open("a") as file:
+            file.writelines(json.dumps(self._row(problem, trajectory)) + "\n" for trajectory in group)
+        return group, annotated, seconds
+
+    def _row(self, problem: Problem, trajectory: Trajectory) -> dict[str, Any]:
+        score = asdict(trajectory.score)
+        return {
+            "problem_id": problem.id,
+            "call": problem.call,
+            "instrumented": problem.instrumented,
+            "output": problem.output,
+            "text": trajectory.text,
+            "verdict": score["verdict"],
+            **{key: score[key] for key in ("final_reward", "step_rewards", "states", "predicted", "answer")},
+            "advantages": [round(advantage, 4) for advantage in trajectory.advantages],
+            "tokens": [self._collector.tokenizer.decode([token]) for token in trajectory.completion.token_ids],
+            "policy_versions": trajectory.completion.policy_versions,
+        }
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, problems: int) -> tuple[int, ...]:
+    """The order in which an epoch goes through the problems; a batch may reach over the end of one into the next."""
+    order = list(range(problems))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return tuple(order)
+
+
+async def with_signal(
+    groups: Sequence[Group], others: Callable[[int], Awaitable[Sequence[Group]]], rounds: int
+) -> tuple[list[Group], list[Group]]:
+    """DAPO's dynamic sampling: groups without any advantage give their places to groups of other problems.
+
+    Args:
+        groups: a batch's groups.
+        others: samples so many new ones, or fewer if there are no more.
+        rounds: how often at most; what is then still without an advantage stays.
+
+    Returns:
+        The batch, and the groups that were dropped from it.
+    """
+    kept, dropped = list(groups), []
+    for _ in range(rounds):
+        idle = [place for place, (_, annotated, _) in enumerate(kept) if not has_signal(annotated)]
+        if not idle:
+            break
+        for place, group in zip(idle, await others(len(idle)), strict=False):
+            dropped.append(kept[place])
+            kept[place] = group
+    return kept, dropped
+
+
+def replacements(problems: Sequence[Problem], tried: Sequence[Problem], count: int, seed: str) -> list[Problem]:
+    """At most `count` problems, drawn by `seed` from those a batch has not tried yet; fewer where fewer are left."""
+    ids = {problem.id for problem in tried}
+    left = [problem for problem in problems if problem.id not in ids]
+    return random.Random(f"{seed}/{len(tried)}").sample(left, min(count, len(left)))
+
+
+def _mini_batch(groups: Sequence[Sequence[Trajectory]], ranks: int, job: StreamJob) -> list[MiniBatch]:
+    """What one optimizer step is taken on, by rank."""
+    examples = [
+        Example(
+            trajectory.prompt_ids,
+            trajectory.completion.token_ids,
+            trajectory.advantages,
+            trajectory.completion.rollout_logprobs,
+            trajectory.segments,
+            trajectory.final_advantage,
+        )
+        for group in groups
+        for trajectory in group
+    ]
+    totals = Totals(sum(len(example.response_ids) for example in examples), len(examples), job.settings.max_tokens)
+    cuts = plan([example.length for example in examples], ranks, job.token_budget, padded=not job.packing)
+    return [MiniBatch([[examples[index] for index in cut] for cut in share], totals) for share in cuts]
+
+
+def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, Any]:
+    """Figures over all that was sampled, groups that others took the place of included."""
+    collected = [trajectory for group, _, _ in groups for trajectory in group]
+    counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
+    seconds = [time for _, _, time in groups]
+    silent, steps = (sum(counts) for counts in zip(*(silent_steps(group) for group, _, _ in groups), strict=True))
+    judged = [trajectory for trajectory in collected if not trajectory.score.verdict.is_fault]
+    accuracies = [response_accuracy(t.score.final_reward, t.score.step_rewards) for t in judged]
+    verdicts = Counter(trajectory.score.verdict.value for trajectory in collected)
+    return {
+        "mean_reward": fmean([fmean([*t.score.step_rewards, t.score.final_reward]) for t in judged] or [0.0]),
+        "verdicts": {verdict.value: verdicts[verdict.value] / len(collected) for verdict in Verdict},
+        "final_reward": fmean([accuracy["final"] for accuracy in accuracies] or [0.0]),
+        "step_accuracy": fmean([accuracy["step"] for accuracy in accuracies] or [0.0]),
+        "trace_accuracy": fmean([accuracy["trace"] for accuracy in accuracies] or [0.0]),
+        "judged": float(len(judged)),
+        "response_length": fmean(len(trajectory.completion.token_ids) for trajectory in collected),
+        "unfinished": fmean(not trajectory.completion.finished for trajectory in collected),
+        "masked": float(len(collected) - len(counted)),
+        "idle_groups": fmean(not has_signal(annotated) for _, annotated, _ in groups),
+        "silent_steps": silent / max(steps, 1),
+        "staleness": fmean(step - version for trajectory in collected for version in trajectory.completion.policy_versions),
+        "rollout_s": max(second.rollout for second in seconds),
+        "reward_s": fmean(second.reward for second in seconds),
+    }
+
+
+@dataclass(frozen=True)
+class StreamClient:
+    """The stream as the learner sees it; see `learner.policy.Experience`."""
+
+    actor: Any
+    deadline_s: float = 900.0
+
+    def batch(self, step: int, rank: int, ranks: int) -> Share:
+        """See `ExperienceStream.batch`."""
+        share: Share = ray.get(self.actor.batch.remote(step, rank, ranks), timeout=self.deadline_s)
+        return share
+
+    def sync(self, path: str, version: int) -> list[Example]:
+        """See `ExperienceStream.sync`."""
+        probes: list[Example] = ray.get(self.actor.sync.remote(path, version), timeout=self.deadline_s)
+        return probes
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """See `ExperienceStream.log`."""
+        ray.get(self.actor.log.remote(metrics), timeout=self.deadline_s)
+
+    def stop(self, reason: str) -> None:
+        """See `ExperienceStream.stop`."""
+        ray.get(self.actor.stop.remote(reason), timeout=self.deadline_s)

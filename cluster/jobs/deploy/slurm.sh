@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# A run under Slurm: sbatch cluster/jobs/deploy/slurm.sh CONFIG [key.path=value ..]
+# Submit it from the checkout, which, like CODEREASON_RUNS, every node must see. Slurm sends SIGTERM before the time is up and
+# queues the job again; the run then goes on from its last checkpoint.
+#SBATCH --job-name=codereason
+#SBATCH --nodes=3
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@300
+#SBATCH --requeue
+#SBATCH --output=%x-%j.log
+set -euo pipefail
+
+if [ "$#" -lt 1 ]; then
+    echo "usage: sbatch slurm.sh CONFIG [key.path=value ..]" >&2
+    exit 2
+fi
+
+runs=${CODEREASON_RUNS:-$PWD/runs}
+port=${CODEREASON_RAY_PORT:-6379}
+bin=${CODEREASON_BIN:-$PWD/.venv/bin}
+export PATH="$bin:$PATH"
+
+# Every job has a token of its own, in a file that only its owner reads; srun's command lines do not show it.
+umask 077
+token_folder=$(mktemp -d "$PWD/.codereason-$SLURM_JOB_ID-XXXXXX")
+trap 'rm -rf "$token_folder"' EXIT
+head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$token_folder/token"
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$token_folder/token" RAY_USAGE_STATS_ENABLED=0
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head_node=${nodes[0]}
+head_ip=$(srun --nodes=1 --ntasks=1 --overlap -w "$head_node" hostname --ip-address | awk '{print $1}')
+
+srun --nodes=1 --ntasks=1 --overlap -w "$head_node" \
+    ray start --head --node-ip-address="$head_ip" --port="$port" --dashboard-host=127.0.0.1 --block &
+for node in "${nodes[@]:1}"; do
+    srun --nodes=1 --ntasks=1 --overlap -w "$node" ray start --address="$head_ip:$port" --block &
+done
+
+# The run waits for its nodes by itself, says what is missing after that time, and ends by SIGTERM as by Ctrl-C.
+srun --nodes=1 --ntasks=1 --overlap -w "$head_node" \
+    python -m cluster run "$@" "cluster.address=$head_ip:$port" cluster.wait_for_nodes_s=600 --runs "$runs" &
+run=$!
+trap 'kill -TERM "$run"' TERM
+# `wait` ends at the trapped signal; the second one waits for the run to have put things away.
+status=0
+wait "$run" || status=$?
+if [ "$status" -gt 128 ] && kill -0 "$run" 2>/dev/null; then
+    wait "$run" || status=$?
+fi
+exit "$status"

@@ -1,0 +1,265 @@
+"""Runs as jobs of a Ray cluster, through Ray's Job SDK: what is sent there, and what can be asked of it afterwards.
+
+A job gets a copy of the five rooms and of the resolved configuration, and nothing else of the submitter's folder. Secrets do
+not travel: whoever runs the nodes puts them into their environment (docs/cluster.md).
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import shlex
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from pydantic import BaseModel
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from cluster.config import BadInput, RunSettings, dump
+
+_ROOT = Path(__file__).resolve().parents[2]
+_ROOMS = ("rl", "rollout", "reward", "learner", "cluster")
+_CONFIG = "job.yaml"
+
+_ANSWER_S = 20.0
+"""Longest wait for one answer of the cluster."""
+_UPLOAD_S = 300.0
+"""The same where the code is sent along."""
+_READY_S = 120.0
+"""How long a cluster that has just started may take until it runs jobs."""
+_LOOK_EVERY_S = 0.5
+_ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+
+Result = TypeVar("Result")
+
+
+class Cluster:
+    """The job server of a Ray cluster. Every call ends within a deadline."""
+
+    def __init__(self, address: str | None, answer_s: float = _ANSWER_S) -> None:
+        """Connect.
+
+        Args:
+            address: URL of the cluster's dashboard; None takes RAY_ADDRESS, or a cluster on this machine.
+            answer_s: longest wait for one answer, in seconds.
+
+        Raises:
+            BadInput: it does not answer in time, or wants another token.
+        """
+        self._where = address or next(filter(None, map(os.environ.get, _ADDRESS_VARIABLES)), "this machine")
+        self._answer_s = answer_s
+        if address is not None:
+            # Ray lets these win over an address that was given.
+            for variable in _ADDRESS_VARIABLES:
+                os.environ.pop(variable, None)
+        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+        logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
+        self._client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(address))
+
+    def submit(self, settings: RunSettings, runs: Path) -> str:
+        """Send a run there; returns its submission id.
+
+        Raises:
+            BadInput: the run is being carried out by another job, or the cluster takes no job.
+        """
+        run = str(runs / settings.name)
+        for job in self.jobs():
+            if (job.metadata or {}).get("run") == run and not job.status.is_terminal():
+                raise BadInput(
+                    f"{run}: job {job.submission_id} is at this run; stop it first, or give this one another name"
+                )
+        with tempfile.TemporaryDirectory(prefix="codereason-job-") as folder:
+            stage(settings, Path(folder), Path.cwd())
+            sent: dict[str, Any] = {
+                "entrypoint": entrypoint(settings, runs),
+                "submission_id": submission_id(settings.name, datetime.now(), secrets.token_hex(2)),
+                "runtime_env": {"working_dir": folder, **runtime_environment(settings)},
+                "metadata": metadata(settings, run),
+                "entrypoint_num_cpus": settings.cluster.driver_cpus or None,
+                "entrypoint_resources": settings.cluster.driver_resources or None,
+            }
+            return self._ask(lambda: self._when_ready(lambda: self._client.submit_job(**sent)), _UPLOAD_S)
+
+    def jobs(self) -> list[JobDetails]:
+        """Our jobs, the newest first."""
+        jobs = self._ask(self._client.list_jobs)
+        ours = [job for job in jobs if job.submission_id and "codereason" in (job.metadata or {})]
+        return sorted(ours, key=lambda job: job.start_time or 0, reverse=True)
+
+    def find(self, name: str) -> JobDetails:
+        """The job with this submission id, or the newest of the run with this name.
+
+        Raises:
+            BadInput: there is none.
+        """
+        jobs = self.jobs()
+        for job in jobs:
+            if name in (job.submission_id, (job.metadata or {}).get("codereason")):
+                return job
+        known = ", ".join(str(job.submission_id) for job in jobs[:5]) or "none"
+        raise BadInput(f"{name}: no such job or run on {self._where} (jobs there: {known})")
+
+    def logs(self, job: str) -> str:
+        """What the job has printed so far."""
+        return self._ask(lambda: self._client.get_job_logs(job))
+
+    def follow(self, job: str) -> Iterator[str]:
+        """What the job prints, piece by piece, until it ends."""
+        with asyncio.Runner() as runner:
+            pieces = self._client.tail_job_logs(job)
+            while (piece := runner.run(_next(pieces))) is not None:
+                yield piece
+
+    def stop(self, job: str, within_s: float) -> JobStatus:
+        """End a job cleanly and wait until it has ended.
+
+        Raises:
+            BadInput: it has not ended `within_s` seconds later.
+        """
+        self._ask(lambda: self._client.stop_job(job))
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            status = self.status(job)
+            if status.is_terminal():
+                return status
+            time.sleep(_LOOK_EVERY_S)
+        raise BadInput(f"{job}: asked to stop, and still running {within_s:.0f} s later; see `codereason logs {job}`")
+
+    def _when_ready(self, call: Callable[[], str]) -> str:
+        """Make a call again while the cluster, just started, has no agent that takes jobs."""
+        deadline = time.monotonic() + _READY_S
+        while True:
+            try:
+                return call()
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_EVERY_S)
+
+    def status(self, job: str) -> JobStatus:
+        """Where the job stands."""
+        return self._ask(lambda: self._client.get_job_status(job))
+
+    def _ask(self, call: Callable[[], Result], deadline_s: float | None = None) -> Result:
+        try:
+            return within(deadline_s or self._answer_s, call)
+        except TimeoutError:
+            raise BadInput(
+                f"{self._where}: no answer within {deadline_s or self._answer_s:g} s from a Ray cluster"
+            ) from None
+        except AuthenticationError:
+            raise BadInput(
+                f"{self._where}: the cluster wants a token; set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to its own"
+            ) from None
+        except (ConnectionError, requests.exceptions.RequestException):
+            raise BadInput(f"{self._where}: no Ray cluster answers there; give its dashboard's URL by --address") from None
+        except RuntimeError as error:
+            # The job server's answer to what it will not do, with its traceback.
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            raise BadInput(f"{self._where}: {lines[-1] if lines else type(error).__name__}") from None
+
+
+async def _next(pieces: Any) -> str | None:
+    return await anext(pieces, None)
+
+
+def within(deadline_s: float, call: Callable[[], Result]) -> Result:
+    """What `call` returns or raises. It runs in a thread, since Ray's client waits forever for a silent host.
+
+    Raises:
+        TimeoutError: it takes longer than `deadline_s` seconds; the thread is left to end with the process.
+    """
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(deadline_s)
+    if failure:
+        raise failure[0]
+    if not outcome:
+        raise TimeoutError
+    return outcome[0]
+
+
+def submission_id(name: str, now: datetime, salt: str) -> str:
+    """A readable name for a job: the run's, when it was sent, and what tells two of the same second apart."""
+    return f"{name}-{now:%m%d-%H%M%S}-{salt}"
+
+
+def entrypoint(settings: RunSettings, runs: Path) -> str:
+    """The job's command. It takes the shell's place, so that a signal to stop reaches it."""
+    return "exec " + shlex.join([settings.cluster.python, "-m", "cluster", "run", _CONFIG, "--runs", str(runs)])
+
+
+def runtime_environment(settings: RunSettings) -> dict[str, Any]:
+    """Ray's runtime environment of a job, less its folder."""
+    variables = {**settings.cluster.env_vars, "RAY_JOB_STOP_WAIT_TIME_S": str(int(settings.cluster.stop_wait_s))}
+    return {"env_vars": variables, **({"pip": settings.cluster.pip} if settings.cluster.pip else {})}
+
+
+def metadata(settings: RunSettings, run: str) -> dict[str, str]:
+    """What the dashboard's Jobs tab shows of a job."""
+    rollout, reward, learner = settings.rollout.replicas, settings.reward.replicas, settings.learner.workers
+    return {
+        "codereason": settings.name,
+        "run": run,
+        "algorithm": settings.rl.algorithm,
+        "seed": str(settings.seed),
+        "workers": f"rollout {rollout}, reward {reward}, learner {learner}",
+    }
+
+
+def stage(settings: RunSettings, folder: Path, base: Path) -> None:
+    """Put into a folder what a job needs: the code, the configuration, and the relative paths that it names.
+
+    An absolute path is taken for the cluster's own.
+
+    Raises:
+        BadInput: a relative path is not there, or leads out of `base`.
+    """
+    for room in _ROOMS:
+        shutil.copytree(_ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / _CONFIG).write_text(dump(settings))
+    for field, path in _paths(settings):
+        if path.is_absolute():
+            continue
+        source, target = base / path, folder / path
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise BadInput(f"{field}: {path} leads out of this folder; give a path that the cluster's nodes see, from / on")
+        if not source.exists():
+            raise BadInput(f"{field}: {path} is not there; a relative path is sent along with the job")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, target)
+
+
+def _paths(value: Any, field: str = "") -> Iterator[tuple[str, Path]]:
+    """Every path in settings, with the field that holds it."""
+    if isinstance(value, Path):
+        yield field, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _paths(getattr(value, name), f"{field}.{name}" if field else name)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _paths(inner, f"{field}.{name}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _paths(inner, field)

@@ -1,0 +1,1 @@
+"""What a finished run or study shows: one page, its charts, and tables."""

@@ -1,0 +1,174 @@
+"""The files in cluster/jobs/deploy, checked by what can check them without a cluster."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from cluster.config import load
+from cluster.jobs.placement import Node, plan, roles
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "cluster" / "jobs" / "deploy"
+
+# The fields of ray.io/v1 that KubeRay's API reference (1.6) names.
+CLUSTER_FIELDS = {
+    "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs", "authOptions",
+    "suspend", "headServiceAnnotations", "managedBy", "gcsFaultToleranceOptions", "upgradeStrategy", "networkPolicy",
+}  # fmt: skip
+GROUP_FIELDS = {
+    "groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template", "resources", "labels", "numOfHosts",
+    "idleTimeoutSeconds", "suspend", "scaleStrategy",
+}  # fmt: skip
+JOB_FIELDS = {
+    "entrypoint", "entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "runtimeEnvYAML", "submissionMode",
+    "jobId", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "backoffLimit", "metadata",
+    "rayClusterSpec", "clusterSelector", "submitterPodTemplate", "submitterConfig", "suspend", "deletionStrategy",
+    "managedBy",
+}  # fmt: skip
+
+
+def manifest(name):
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+def cluster_specs():
+    cluster, job = manifest("kuberay-cluster.yaml"), manifest("kuberay-job.yaml")
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert set(job["spec"]) <= JOB_FIELDS
+    return [cluster["spec"], job["spec"]["rayClusterSpec"]]
+
+
+def custom(group):
+    """The custom resources that a group's nodes start with: JSON within a quoted string, as KubeRay wants it."""
+    return json.loads(shlex.split(group["rayStartParams"]["resources"])[0])
+
+
+def test_rays_own_schema_takes_the_cluster_file(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = manifest("ray-up.yaml")
+    validate_config(config)
+    whole = prepare_config(config)
+    validate_config(whole)
+    assert set(whole["available_node_types"]) == {"local.cluster.node"}
+    assert "RAY_AUTH_MODE=token" in "".join(whole["head_start_ray_commands"])
+    assert "RAY_AUTH_MODE=token" in "".join(whole["worker_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in "".join(whole["head_start_ray_commands"])
+
+
+@pytest.mark.parametrize("spec", cluster_specs(), ids=["cluster", "job"])
+def test_kuberay_knows_every_field_and_workers_are_of_three_kinds(spec):
+    assert set(spec) <= CLUSTER_FIELDS
+    assert set(spec["headGroupSpec"]) <= GROUP_FIELDS
+    groups = {group["groupName"]: group for group in spec["workerGroupSpecs"]}
+    assert set(groups) == {"rollout", "learner", "reward"}
+    for group in groups.values():
+        assert set(group) <= GROUP_FIELDS
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+        (container,) = group["template"]["spec"]["containers"]
+        takes_gpu = "nvidia.com/gpu" in container["resources"]["limits"]
+        assert takes_gpu == (group["groupName"] != "reward")
+        mounts = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounts == {volume["name"] for volume in group["template"]["spec"]["volumes"]} == {"runs", "shared-memory"}
+
+
+@pytest.mark.parametrize("spec", cluster_specs(), ids=["cluster", "job"])
+def test_a_token_is_wanted_and_no_secret_stands_in_a_manifest(spec):
+    assert spec["authOptions"] == {"mode": "token"}
+    for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+        (container,) = group["template"]["spec"]["containers"]
+        assert "env" not in container
+        assert container["envFrom"] == [{"secretRef": {"name": "codereason-secrets", "optional": True}}]
+
+
+def test_the_jobs_own_settings_fit_the_jobs_own_cluster():
+    job = manifest("kuberay-job.yaml")["spec"]
+    words = shlex.split(job["entrypoint"])
+    assert words[:5] == ["python", "-m", "cluster", "run", "configs/demo.yaml"]
+    settings = load(ROOT / words[4], [word for word in words[5:] if "=" in word])
+    nodes = []
+    for group in job["rayClusterSpec"]["workerGroupSpecs"]:
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        has = {"CPU": float(limits["cpu"]), "GPU": float(limits.get("nvidia.com/gpu", 0)), **custom(group)}
+        nodes += [Node(f"{group['groupName']}-{index}", has) for index in range(group["replicas"])]
+    found = plan(roles(settings, ["sft", "rl", "rl_evaluation"]), nodes)
+    assert found.fits
+    for role, placed in found.placed.items():
+        assert {node.rpartition("-")[0] for node in placed} == {role}
+    assert json.loads(job["entrypointResources"]).keys() <= custom(job["rayClusterSpec"]["headGroupSpec"]).keys()
+    assert yaml.safe_load(job["runtimeEnvYAML"])["env_vars"].keys() == {"RAY_JOB_STOP_WAIT_TIME_S"}
+
+
+def test_the_slurm_script_is_bash_and_says_how_it_is_called():
+    subprocess.run(["bash", "-n", DEPLOY / "slurm.sh"], check=True)
+    called = subprocess.run(["bash", DEPLOY / "slurm.sh"], capture_output=True, text=True, check=False)
+    assert called.returncode == 2
+    assert called.stderr == "usage: sbatch slurm.sh CONFIG [key.path=value ..]\n"
+
+
+STAND_IN = {
+    "scontrol": "echo node-a; echo node-b",
+    "srun": 'while [ "${1:0:2}" = "--" ] || [ "$1" = "-w" ]; do [ "$1" = "-w" ] && shift; shift; done; exec "$@"',
+    "hostname": "echo 192.0.2.1 192.0.2.2",
+    "ray": 'echo "ray $* $RAY_AUTH_MODE $(stat -c %a "$RAY_AUTH_TOKEN_PATH")" >> "$CALLS"',
+    "python": 'echo "python $*" >> "$CALLS"; trap \'echo ended >> "$CALLS"; exit 130\' TERM; sleep "$RUN_S" & wait $!',
+}
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """The script with stand-ins for Slurm's and Ray's commands that write down how they are called."""
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    for name, script in STAND_IN.items():
+        (binaries / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (binaries / name).chmod(0o755)
+
+    def start(seconds):
+        environment = {
+            "PATH": "/usr/bin:/bin", "CODEREASON_BIN": str(binaries), "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "node-[a-b]", "CALLS": str(tmp_path / "calls"), "RUN_S": str(seconds),
+            "CODEREASON_RUNS": "/nfs/runs",
+        }  # fmt: skip
+        command = ["bash", str(DEPLOY / "slurm.sh"), "a.yaml", "rl.steps=3"]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment)
+
+    return start, tmp_path
+
+
+def calls(folder):
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_slurm_starts_a_head_and_workers_with_a_token_and_then_the_run(slurm):
+    start, folder = slurm
+    assert start(0).wait(timeout=60) == 0
+    made = calls(folder)
+    assert "ray start --head --node-ip-address=192.0.2.1 --port=6379 --dashboard-host=127.0.0.1 --block token 600" in made
+    assert "ray start --address=192.0.2.1:6379 --block token 600" in made
+    (ran,) = [line for line in made if line.startswith("python")]
+    assert ran == (
+        "python -m cluster run a.yaml rl.steps=3 cluster.address=192.0.2.1:6379 cluster.wait_for_nodes_s=600 "
+        "--runs /nfs/runs"
+    )
+    assert not list(folder.glob(".codereason-*"))
+
+
+def test_slurms_signal_ends_the_run_cleanly(slurm):
+    start, folder = slurm
+    process = start(30)
+    for _ in range(200):
+        if any(line.startswith("python") for line in calls(folder)):
+            break
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.1)
+    process.terminate()
+    assert process.wait(timeout=30) == 130
+    assert calls(folder)[-1] == "ended"
+    assert not list(folder.glob(".codereason-*"))

@@ -1,0 +1,126 @@
+"""Estimates by arithmetic, and the recipes' dry runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from cluster.config import BadInput, load
+from cluster.jobs.dry_run import estimated
+from cluster.jobs.estimate import PUBLISHED, Architecture, activation_bytes, architecture, gib, learner_bytes, rollout_bytes
+from cluster.runs import link_model
+from learner.settings import LearnerSettings
+from rollout.settings import RolloutSettings
+
+ROOT = Path(__file__).parents[3]
+SMALL = Architecture(layers=2, hidden=64, heads=4, kv_heads=2, intermediate=96, vocabulary=300, tied=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"), zip(PUBLISHED.values(), (494_032_768, 7_615_616_512, 14_770_033_664), strict=True)
+)
+def test_published_counts(model, count):
+    assert model.parameters == count
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_are_counted_as_the_real_model_has_them(tied):
+    config = Qwen2Config(
+        vocab_size=300,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        tie_word_embeddings=tied,
+    )
+    with torch.device("meta"):
+        real = Qwen2ForCausalLM(config)
+    found = architecture(config.to_dict())
+    assert found.parameters == sum(parameter.numel() for parameter in real.parameters())
+    assert found.tied == tied
+
+
+def test_zero_spreads_one_part_after_the_other():
+    count = SMALL.parameters
+    for stage, (weights, gradients, optimizer) in {1: (1, 1, 4), 2: (1, 4, 4), 3: (4, 4, 4)}.items():
+        settings = LearnerSettings(workers=4, zero_stage=stage, dtype="bfloat16", token_budget=64)
+        found = learner_bytes(SMALL, settings, reference=True)
+        assert (found["weights"], found["gradients"]) == (2 * count // weights, 2 * count // gradients)
+        assert found["optimizer"] == 12 * count // optimizer
+        assert found["reference"] == 2 * count
+    whole = learner_bytes(SMALL, LearnerSettings(workers=1, zero_stage=0, token_budget=64), reference=False)
+    assert (whole["weights"], whole["optimizer"], "reference" in whole) == (4 * count, 8 * count, False)
+
+
+def test_activations_and_keys_and_values_by_hand():
+    # A layer: 8 * 64 + 2 * 32 + 4 * 96 = 960 numbers; the logits: 300 at 2 bytes, and twice at 4.
+    assert activation_bytes(SMALL, LearnerSettings(token_budget=64), 2) == 64 * (2 * 960 * 2 + 300 * 10)
+    saving = LearnerSettings(token_budget=64, logprob_chunk=16, gradient_checkpointing=True)
+    assert activation_bytes(SMALL, saving, 2) == 64 * (2 * 64 * 2 + 960 * 2) + 16 * 300 * 10
+    settings = RolloutSettings(dtype="bfloat16", tensor_parallel=2, max_sequences=3, max_length=100)
+    # Keys and values of 2 layers, 1 head of 16 on each GPU, 2 bytes each.
+    assert rollout_bytes(SMALL, settings) == {
+        "weights": SMALL.parameters,
+        "keys and values, at most": 2 * 2 * 16 * 2 * 3 * 100,
+    }
+    assert gib({"a": 1 << 30, "b": 1 << 29}) == {"a": 1.0, "b": 0.5, "all": 1.5}
+
+
+@pytest.mark.parametrize(("recipe", "gpus", "gib_each"), [("7b", 8, 80e9), ("14b", 8, 80e9), ("0.5b", 1, 80e9)])
+def test_recipes_fit_their_gpus_and_say_what_they_fetch(recipe, gpus, gib_each):
+    path = ROOT / "configs" / f"qwen2.5-coder-{recipe}.yaml"
+    settings = load(path, [])
+    assert (
+        settings.learner.workers * settings.learner.num_gpus + settings.rollout.replicas * settings.rollout.num_gpus == gpus
+    )
+    assert (settings.rl.lam, settings.rl.group_size, settings.rl.lr) == (0.3, 5, 1e-6)
+    found = estimated(settings)
+    room = gib_each / (1 << 30)
+    learner, rollout = found["gib"]["learner"]["all"], found["gib"]["rollout"]["all"]
+    if gpus == 1:
+        assert learner + room * settings.rollout.gpu_memory < room
+        assert rollout < room * settings.rollout.gpu_memory
+    else:
+        assert learner < room
+        assert rollout < room
+    assert [name for name in found["downloads"] if "Qwen2.5-Coder" in name] == [f"model {settings.pretrained}"]
+
+
+def test_a_dry_run_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--dry-run", "--json"]
+    done = subprocess.run([*command, "--runs", str(tmp_path)], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["config"]["name"], found["downloads"]) == ("smoke", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            ["pretrained=nobody/unknown"],
+            "pretrained: nobody/unknown is no folder, is not in the hub's cache, and is none of",
+        ),
+        (["pretrained=x", "model.layers=3"], "model and pretrained are both given"),
+    ],
+)
+def test_unknown_models_are_refused(given, message):
+    base = ["data.sft.chains=true"]
+    with pytest.raises(BadInput, match=message):
+        estimated(load(ROOT / "configs" / "data.yaml", [*base, *given]))
+
+
+def test_a_folder_is_asked_for_its_sizes_and_linked(tiny_model, tmp_path):
+    found = estimated(load(ROOT / "configs" / "data.yaml", [f"pretrained={tiny_model}"]))
+    real = Qwen2ForCausalLM.from_pretrained(tiny_model)
+    assert (found["parameters"], found["downloads"]) == (sum(p.numel() for p in real.parameters()), {})
+    for _ in range(2):
+        link_model(tiny_model, tmp_path / "models" / "base")
+    linked = Qwen2ForCausalLM.from_pretrained(tmp_path / "models" / "base")
+    assert all(torch.equal(one, other) for one, other in zip(real.parameters(), linked.parameters(), strict=True))

@@ -1,0 +1,219 @@
+"""Jobs on a real Ray head with its job server: submitted, listed, followed, stopped."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from cluster.config import BadInput, load
+from cluster.jobs.submission import entrypoint, runtime_environment, stage, submission_id, within
+
+ROOT = Path(__file__).resolve().parents[3]
+SMOKE = ROOT / "configs" / "smoke.yaml"
+
+
+def codereason(*arguments, environment=None, timeout=180):
+    return subprocess.run(
+        [sys.executable, "-m", "cluster", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+        check=False,
+    )
+
+
+def test_a_submission_id_is_readable():
+    assert submission_id("demo", datetime(2026, 3, 4, 5, 6, 7), "beef") == "demo-0304-050607-beef"
+
+
+def test_the_command_takes_the_shells_place_and_is_quoted():
+    settings = load(SMOKE, ["cluster.python=/opt/with space/python"])
+    assert entrypoint(settings, Path("/nfs/my runs")) == (
+        "exec '/opt/with space/python' -m cluster run job.yaml --runs '/nfs/my runs'"
+    )
+
+
+def test_the_runtime_environment_comes_from_the_configuration():
+    settings = load(SMOKE, ["cluster.env_vars={A: b}", "cluster.pip=[tensorboard]", "cluster.stop_wait_s=7"])
+    assert runtime_environment(settings) == {
+        "env_vars": {"A": "b", "RAY_JOB_STOP_WAIT_TIME_S": "7"},
+        "pip": ["tensorboard"],
+    }
+
+
+@pytest.mark.parametrize("name", ["WANDB_API_KEY", "HF_TOKEN", "db_password", "SECRET"])
+def test_secrets_are_refused_in_a_configuration(name):
+    with pytest.raises(BadInput, match=rf"cluster.env_vars: {name} looks like a secret"):
+        load(SMOKE, [f"cluster.env_vars={{{name}: x}}"])
+
+
+def test_a_job_gets_the_code_its_configuration_and_the_files_it_names(tmp_path):
+    base, folder = tmp_path / "base", tmp_path / "job"
+    (base / "data").mkdir(parents=True)
+    (base / "data" / "mine.jsonl").write_text("{}\n")
+    (base / ".env").write_text("KEY=secret")
+    folder.mkdir()
+    change = ["data.rl={problems: 3, file: data/mine.jsonl}", "data.filters.benchmarks=[/data/on/the/nodes.jsonl]"]
+    settings = load(SMOKE, change)
+    stage(settings, folder, base)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cluster", "data", "job.yaml", "learner", "reward", "rl", "rollout",
+    ]  # fmt: skip
+    assert (folder / "data" / "mine.jsonl").read_text() == "{}\n"
+    assert not list(folder.rglob("__pycache__"))
+    assert load(folder / "job.yaml", []) == settings
+
+
+@pytest.mark.parametrize(("path", "message"), [("no/such.jsonl", "is not there"), ("../x.jsonl", "leads out")])
+def test_a_path_that_cannot_be_sent_is_named(tmp_path, path, message):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    with pytest.raises(BadInput, match=rf"data.rl.file: {path} {message}"):
+        stage(load(SMOKE, [f"data.rl={{problems: 3, file: {path}}}"]), folder, tmp_path)
+
+
+def test_a_call_is_given_up_at_its_deadline():
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        within(0.2, lambda: time.sleep(5))
+    assert time.monotonic() - began < 2
+    assert within(5, lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        within(5, lambda: 1 // 0)
+
+
+def test_a_host_that_takes_calls_and_never_answers_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        script = f"from cluster.jobs.submission import Cluster; Cluster({url!r}, 2.0)"
+        began = time.monotonic()
+        found = subprocess.run(
+            [sys.executable, "-c", f"import sys\nfrom cluster import cli\nfrom cluster.config import BadInput\n"
+             f"try:\n    {script}\nexcept BadInput as error:\n    sys.exit(str(error))"],
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert found.stderr.strip().splitlines()[-1] == f"{url}: no answer within 2 s from a Ray cluster"
+    assert time.monotonic() - began < 100
+
+
+def test_an_address_without_a_cluster_is_one_line_and_status_2():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for command in (["list"], ["logs", "x"], ["stop", "x"], ["submit", SMOKE]):
+        found = codereason(*command, "--address", f"http://127.0.0.1:{port}")
+        assert found.returncode == 2, found.stderr
+        assert found.stderr.count("\n") == 1
+        assert f"http://127.0.0.1:{port}: no Ray cluster answers there" in found.stderr
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """A configuration whose interpreter is a script of ours: it tells what it was started with, then waits for SIGTERM."""
+    script = tmp_path / "interpreter"
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import os, pathlib, signal, sys, time\n"
+        "def end(number, frame):\n"
+        "    print('writing the last checkpoint', flush=True)\n"
+        "    time.sleep(4)\n"
+        "    print('written', flush=True)\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('started', sys.argv[1:], sorted(os.listdir('.')), os.environ['COLOUR'], flush=True)\n"
+        "while os.environ['COLOUR'] == 'blue': time.sleep(0.1)\n"
+    )
+    script.chmod(0o755)
+    config = yaml.safe_load(SMOKE.read_text())
+    config["cluster"] |= {"python": str(script), "driver_cpus": 0.5, "driver_resources": {"head": 0.1}}
+    path = tmp_path / "quick.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def ask(head, *arguments):
+    return codereason(*arguments, "--address", head.url, environment=head.environment)
+
+
+def test_submit_list_logs_and_stop(head, quick, tmp_path):
+    runs = tmp_path / "runs"
+    sent = ask(head, "submit", quick, "cluster.env_vars={COLOUR: blue}", "name=one", "--runs", runs, "--json")
+    assert sent.returncode == 0, sent.stderr
+    job = json.loads(sent.stdout)["job"]
+    assert job.startswith("one-")
+
+    following = subprocess.Popen(
+        [sys.executable, "-m", "cluster", "logs", "-f", "one", "--address", head.url],
+        cwd=ROOT,
+        env=head.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    first = next(line for line in following.stdout if line.startswith("started"))
+    assert f"['-m', 'cluster', 'run', 'job.yaml', '--runs', '{runs}']" in first
+    assert "'rl'" in first
+    assert first.rstrip().endswith("blue")
+
+    (row,) = json.loads(ask(head, "list", "--json").stdout)
+    assert (row["job"], row["status"], row["run"]) == (job, "RUNNING", str(runs / "one"))
+    again = ask(head, "submit", quick, "name=one", "--runs", runs)
+    assert again.returncode == 2
+    assert f"job {job} is at this run" in again.stderr
+
+    stopped = ask(head, "stop", "one", "--json")
+    assert json.loads(stopped.stdout) == {"job": job, "status": "STOPPED"}, stopped.stderr
+    following.wait(timeout=60)
+    # Longer than the three seconds that Ray gives by itself.
+    assert ask(head, "logs", job).stdout.splitlines()[-1] == "written"
+
+
+def test_a_followed_job_gives_its_outcome(head, quick, tmp_path):
+    sent = ask(head, "submit", quick, "cluster.env_vars={COLOUR: red}", "name=two", "--runs", tmp_path, "--follow")
+    assert sent.returncode == 0, sent.stderr
+    assert "started" in sent.stdout
+    failing = ask(head, "submit", quick, "name=three", "--runs", tmp_path, "--follow")
+    assert failing.returncode == 1
+    assert "KeyError" in failing.stdout
+    assert failing.stderr.strip().splitlines()[-1].endswith("FAILED")
+
+
+def test_the_plain_way_works_and_a_job_runs_on_the_cluster_it_was_sent_to(head):
+    ray = Path(sys.executable).parent / "ray"
+    excludes = json.dumps({"excludes": [".venv", "runs", "build", ".git"]})
+    sent = subprocess.run(
+        [ray, "job", "submit", "--address", head.url, "--working-dir", ROOT, "--runtime-env-json", excludes,
+         "--", sys.executable, "-m", "cluster", "run", "configs/smoke.yaml", "--dry-run"],
+        env=head.environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert "learner     2 x {CPU 0.5}" in sent.stdout
+    # The custom resource is this head's own.
+    assert "{CPU 2, head 1}" in sent.stdout
+
+
+def test_a_name_nobody_has_is_one_line_and_status_2(head):
+    found = ask(head, "logs", "nobody")
+    assert found.returncode == 2
+    assert found.stderr.startswith("codereason: nobody: no such job or run on http://127.0.0.1")
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_wrong_token_is_one_line_and_status_2(head):
+    environment = {**head.environment, "RAY_AUTH_TOKEN": "0" * 64}
+    found = codereason("list", "--address", head.url, environment=environment)
+    assert found.returncode == 2
+    assert "the cluster wants a token" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_cluster_on_this_machine_is_on_loopback_and_wants_a_token(head):
+    assert head.url.startswith("http://127.0.0.1:")
+    assert requests.get(f"{head.url}/api/jobs/", timeout=30).status_code == 401

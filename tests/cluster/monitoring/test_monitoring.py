@@ -1,0 +1,171 @@
+"""Names that stay, a dashboard that asks for nothing else, and both against a live Ray and a real Prometheus."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from cluster.config import load
+from cluster.experience.stream import _batch_metrics
+from cluster.monitoring.dashboard import FILE, dashboard, folder, panels, provision
+from cluster.monitoring.metrics import CATALOGUE, OF_RAY, ROW, markdown_table
+from tests.cluster.conftest import free_port
+from tests.cluster.experience.test_experience import MIXED
+from tests.conftest import ROOT
+
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+KNOWN = {metric.exported for metric in CATALOGUE} | OF_RAY.keys()
+
+
+def queries():
+    return [(panel["title"], target["expr"]) for panel in dashboard()["panels"] for target in panel.get("targets", [])]
+
+
+def test_the_docs_show_the_list():
+    assert markdown_table() in (ROOT / "docs" / "monitoring.md").read_text()
+
+
+def test_no_name_stands_twice_and_every_one_says_what_it_is():
+    names = [metric.name for metric in CATALOGUE]
+    assert len(names) == len(set(names))
+    for metric in CATALOGUE:
+        assert re.fullmatch(r"codereason_[a-z0-9_]+", metric.name)
+        assert metric.help.endswith(".")
+
+
+def test_every_figure_of_a_batch_has_a_name():
+    assert set(_batch_metrics([MIXED], step=0)) - {"verdicts"} <= ROW.keys()
+
+
+def test_shares_of_verdicts_add_up():
+    shares = _batch_metrics([MIXED], step=0)["verdicts"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert (shares["ok"], shares["wrong"], shares["timeout"]) == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize(("title", "query"), queries())
+def test_every_panel_asks_for_names_that_exist(title, query):
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)", " ", query)
+    names = set(NAME.findall(bare)) - {"rate", "sum", "max", "by"}
+    assert names
+    assert names <= KNOWN, title
+
+
+def test_the_dashboard_has_a_place_for_every_panel():
+    drawn = dashboard()["panels"]
+    assert len(drawn) == sum(1 + len(row) for _, row in panels())
+    assert len({panel["id"] for panel in drawn}) == len(drawn)
+    taken = [
+        (x, y)
+        for panel in drawn
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(taken) == len(set(taken))
+    assert max(x for x, _ in taken) == 23
+
+
+def test_it_goes_where_the_environment_tells_ray_to_put_dashboards(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR", raising=False)
+    monkeypatch.delenv("RAY_METRICS_OUTPUT_ROOT", raising=False)
+    assert folder(tmp_path) == tmp_path / "metrics" / "grafana" / "dashboards"
+    assert provision(tmp_path) is None
+    monkeypatch.setenv("RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR", str(tmp_path))
+    assert json.loads((provision(tmp_path)).read_text())["uid"] == "codereason"
+
+
+DRIVER = """
+import sys, time, ray
+from pathlib import Path
+from cluster.monitoring.activity import PHASES, Activity
+from cluster.config import load
+from cluster.monitoring.dashboard import provision
+from cluster.monitoring.metrics import Monitor
+from cluster.session import session_folder
+from cluster.monitoring.watch import Situation, Watch
+from cluster.monitoring.metrics import ROW
+from reward.meter import Meter
+from reward.programs import Execution
+from rl.verdicts import Verdict
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+print("provisioned", provision(session_folder()), flush=True)
+activity = Activity()
+for phase in PHASES:
+    activity.begin(phase)
+activity.lost["reward"] = 2
+monitor = Monitor("live", "rl")
+watch = Watch(monitor, activity, {})
+meter = Meter("reward", "one")
+for number in range(10_000):
+    monitor.row({**{key: 0.5 for key in ROW}, "verdicts": {"ok": 1.0}})
+    watch.tell(Situation(ready=1, ranks=2, restarts=3))
+    meter.count(Execution(Verdict.OK, "1"), 0.01)
+    meter.tell(waiting=1, restarts=0, truths=1)
+    time.sleep(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def telling(head):
+    """A process that tells everything a run tells; what it said first."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, head.address], cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
+    )
+    said = next((line for line in process.stdout if line.startswith("provisioned")), "")
+    yield said.split()[-1] if said else ""
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def test_the_dashboard_is_put_beside_rays_own(telling, head):
+    place = head.session.resolve() / "metrics" / "grafana" / "dashboards"
+    assert telling == str(place / FILE)
+    assert (place / "default_grafana_dashboard.json").is_file()
+    assert json.loads((place / FILE).read_text()) == dashboard()
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="the Debian package prometheus is not installed")
+def test_a_real_prometheus_answers_every_panel(telling, head, tmp_path):
+    port = free_port()
+    found = json.loads((head.session.parent / "prom_metrics_service_discovery.json").read_text())
+    config = {
+        "global": {"scrape_interval": "2s"},
+        "scrape_configs": [{"job_name": "ray", "static_configs": [{"targets": entry["targets"]} for entry in found]}],
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+             f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        deadline, silent = time.monotonic() + 150, None
+        while silent is None or (silent and time.monotonic() < deadline):
+            time.sleep(3)
+            silent = {title: query for title, query in queries() if "serve" not in query and not answer(port, query)}
+        assert not silent
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def answer(port, query):
+    """What Prometheus says to a panel's query, with every choice of the menus open."""
+    query = query.replace("$run", ".*").replace("$stage", ".*")
+    try:
+        reply = requests.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}, timeout=10).json()
+    except requests.ConnectionError:
+        return []
+    assert reply["status"] == "success", reply
+    return reply["data"]["result"]
+
+
+def test_loggers_and_metrics_do_not_change_what_a_run_is():
+    assert load(ROOT / "configs" / "smoke.yaml", ["loggers=[tensorboard]"]).loggers == ["tensorboard"]

@@ -1,0 +1,93 @@
+"""`codereason status RUN`, from run folders made by hand."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cluster.config import load
+from cluster.monitoring.status import health, phases, shown, status_of
+from cluster.runs import RunFolder
+from tests.conftest import ROOT
+
+
+def step(number, **changes):
+    row = {
+        "step": number, "seconds": 10.0 * number, "wait_s": 6.0, "update_s": 3.0, "sync_s": 1.0, "rollout_s": 5.0,
+        "reward_s": 0.5, "response_tokens": 1000.0, "final_reward": 0.25, "step_accuracy": 0.5, "staleness": 0.0,
+    }  # fmt: skip
+    return row | changes
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "smoke")
+    folder.open(load(ROOT / "configs" / "smoke.yaml", ["rl.steps=20", "controls=[terminal]"]))
+    for stage in ("data", "base", "sft", "sft_evaluation"):
+        folder.finish_stage(stage, 2.0)
+    for number in range(1, 6):
+        folder.log("rl", step(number))
+    return folder
+
+
+def test_progress_and_rates(run):
+    found = status_of(run.path, now=run.metrics.stat().st_mtime + 3)
+    assert found["stage"] == "rl"
+    assert list(found["stages"])[-2:] == ["terminal", "terminal_evaluation"]
+    assert found["seconds_since_last_step"] == pytest.approx(3)
+    assert found["progress"] == {
+        "unit": "steps", "done": 5, "of": 20, "seconds_each": 10.0, "seconds_left": 150.0, "tokens_per_s": 100.0,
+    }  # fmt: skip
+    assert found["health"] == []
+    text = shown(found)
+    assert "stage    rl: 5 of 20 steps, 10.0 s each, 0:02:30 left, 100 tokens/s" in text
+    assert "slowest  waiting (60%)" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "slowest", "why"),
+    [
+        ({}, "waiting", "more rollout.replicas"),
+        ({"reward_s": 5.5}, "waiting", "more reward.replicas"),
+        ({"update_s": 9.0}, "training", "learner"),
+        ({"sync_s": 9.0}, "syncing", "weights"),
+    ],
+)
+def test_the_slowest_phase_and_why(changes, slowest, why):
+    found = phases([step(1, **changes)])
+    assert found["slowest"] == slowest
+    assert why in found["why"]
+
+
+def test_what_looks_ill_is_said():
+    rows = [step(1), step(2)]
+    assert health(rows, 119) == []
+    assert health(rows, 600) == ["no step for 0:10:00, where one takes 10.0 s: stopped, or stuck"]
+    (line,) = health([step(1, verdicts={"sandbox_error": 0.125})], 0)
+    assert line.startswith("sandboxes failed on 12.5%")
+
+
+def test_a_run_without_rows_and_a_finished_one(run, tmp_path):
+    fresh = RunFolder(tmp_path / "fresh")
+    fresh.open(load(ROOT / "configs" / "smoke.yaml", ["name=fresh"]))
+    assert status_of(fresh.path)["stage"] == "data"
+    assert "done     nothing yet" in shown(status_of(fresh.path))
+    for stage in ("rl", "rl_evaluation", "terminal", "terminal_evaluation"):
+        run.finish_stage(stage, 1.0)
+    found = status_of(run.path)
+    assert found["finished"]
+    assert "stage    finished" in shown(found)
+
+
+def test_the_command_takes_a_name_or_a_folder(run):
+    environment = {**os.environ, "RAY_ADDRESS": "http://127.0.0.1:9"}
+    for arguments in ([run.path], ["smoke", "--runs", run.path.parent]):
+        command = [sys.executable, "-m", "cluster", "status", *map(str, arguments), "--json"]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment, check=True)
+        assert json.loads(found.stdout)["progress"]["done"] == 5
+    command = [sys.executable, "-m", "cluster", "status", "nobody"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert found.returncode == 2
+    assert found.stderr.startswith("codereason: nobody: no run there")
