@@ -6,7 +6,7 @@ A walk that arrives anywhere else is worth nothing, and none of it is used.
 
 import ast
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -234,33 +234,35 @@ class _Machine(Expressions):
         source, _ = self._writer.expression(statement.iter, frame)
         box = self.evaluate(statement.iter, frame)
         self._tell(LoopBegan("for", source, shown(box)))
-        rounds = 0
-        try:
+
+        def rounds() -> Iterator[str]:
             for item in self.iterated(box):
                 self.bind(statement.target, item, frame)
-                rounds += 1
-                self._tell(RoundBegan(rounds, self._writer.bindings(statement.target, frame)))
-                with suppress(_Continue):
-                    self._block(statement.body, frame)
-        except _Break:
-            self._tell(LoopEnded(rounds, by_break=True))
-            return
-        self._tell(LoopEnded(rounds, by_break=False))
-        self._block(statement.orelse, frame)
+                yield self._writer.bindings(statement.target, frame)
+
+        self._loop(rounds(), statement, frame)
 
     def _while(self, statement: ast.While, frame: Frame) -> None:
         self._tell(LoopBegan("while", self._writer.source(statement.test), None))
-        rounds = 0
-        try:
+
+        def rounds() -> Iterator[str]:
             while self._test("while", statement.test, frame):
-                rounds += 1
-                self._tell(RoundBegan(rounds, ""))
+                yield ""
+
+        self._loop(rounds(), statement, frame)
+
+    def _loop(self, rounds: Iterator[str], statement: ast.For | ast.While, frame: Frame) -> None:
+        """Walk a loop's rounds; each is told by what it binds."""
+        count = 0
+        try:
+            for count, bound in enumerate(rounds, start=1):
+                self._tell(RoundBegan(count, bound))
                 with suppress(_Continue):
                     self._block(statement.body, frame)
         except _Break:
-            self._tell(LoopEnded(rounds, by_break=True))
+            self._tell(LoopEnded(count, by_break=True))
             return
-        self._tell(LoopEnded(rounds, by_break=False))
+        self._tell(LoopEnded(count, by_break=False))
         self._block(statement.orelse, frame)
 
     def _return(self, statement: ast.Return, frame: Frame) -> None:
