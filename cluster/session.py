@@ -119,9 +119,16 @@ def serving(applications: Collection[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        # Deleting lets a replica end its engine's process; killing it with the cluster would leave that behind.
-        for name in set(applications) & set(serve.status().applications):
-            serve.delete(name)
+        _delete(applications)
+
+
+def _delete(applications: Collection[str]) -> None:
+    """Take those of the applications down that are there.
+
+    That lets a replica end its engine's process; killing it with the cluster would leave that behind.
+    """
+    for name in set(applications) & set(serve.status().applications):
+        serve.delete(name)
 
 
 def application_names(run: str) -> tuple[str, str, str]:
@@ -182,8 +189,7 @@ class Pools:
                 raise PoolNotStarted(f"a pool of {model} did not become healthy: {error}") from error
             yield asked, reward_pool
         finally:
-            for left in {name, reward_name} & set(serve.status().applications):
-                serve.delete(left)
+            _delete((name, reward_name))
 
     def _deploy(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         settings, environment = self._settings, worker_environment()
