@@ -1,10 +1,12 @@
 """What the tests of the real engines share: one tiny model, one run of the whole loop."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,14 @@ def tiny_model(tmp_path_factory):
     return folder
 
 
+def pytest_collection_modifyitems(items):
+    """Where tests run side by side (`pytest -n 2 --dist loadgroup`), those that share something dear share a process."""
+    dear = {item.path: name for name in ("smoke_run", "head") for item in items if name in item.fixturenames}
+    for item in items:
+        alone = "data" if item.path.parent.name == "data" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(dear.get(item.path, alone)))
+
+
 # A shell's background jobs ignore Ctrl-C and so would the commands that tests start and then stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -53,10 +63,25 @@ class SmokeRun:
     """Processes that are there after the stop and were not before the start."""
 
 
-def processes():
-    """Every process of this machine, by id and command line."""
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return set(listing.splitlines())
+def descendants():
+    """Processes that stem from this one, by id and command line; dead ones that nobody asked for are left out."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 3) for line in listing.splitlines()]
+    found = {os.getpid()}
+    while more := {int(pid) for pid, parent, *_ in rows if int(parent) in found} - found:
+        found |= more
+    return {f"{pid} {args}" for pid, _, state, args in rows if int(pid) in found and not state.startswith("Z")}
+
+
+@contextmanager
+def adopting():
+    """Makes this process the parent of whatever below it loses its own, so that nothing escapes `descendants`."""
+    prctl, set_child_subreaper = ctypes.CDLL(None).prctl, 36
+    assert prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        prctl(set_child_subreaper, 0, 0, 0, 0)
 
 
 @pytest.fixture(scope="session")
@@ -66,18 +91,19 @@ def smoke_run(tmp_path_factory):
     command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--runs", str(runs)]
     folder = runs / "smoke"
     metrics = folder / "metrics.jsonl"
-    before = processes()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 600
-    while process.poll() is None and time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_text().count('"stage": "rl"') >= 2:
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
-    time.sleep(3)
-    left = processes() - before
+    with adopting():
+        before = descendants()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 600
+        while process.poll() is None and time.monotonic() < deadline:
+            if metrics.exists() and metrics.read_text().count('"stage": "rl"') >= 2:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
+        time.sleep(3)
+        left = descendants() - before
     stopped = subprocess.CompletedProcess(command, process.returncode, out, err)
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     return SmokeRun(folder, command, steps, stopped, finished, left)

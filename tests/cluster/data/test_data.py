@@ -6,7 +6,6 @@ import json
 from collections import Counter
 
 import pytest
-import ray
 from datasets import load_dataset
 
 from cluster.config import BadInput, RunSettings
@@ -16,7 +15,6 @@ from cluster.data.screening import benchmark_texts, program_fingerprint
 from cluster.data.sources import Gridded, open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, read_jsonl
-from cluster.session import worker_environment
 from rl.problems import Task
 from rl.responses import parse
 from rl.synthesis.acceptance import objections
@@ -42,11 +40,7 @@ def problems(folder, name):
     return read_split(RunFolder(folder).split(name))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": worker_environment()})
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import ray
 from datasets import Dataset
 
 from cluster.config import BadInput, DifficultySettings, RunSettings
@@ -16,17 +15,12 @@ from cluster.data.factory import build
 from cluster.data.sources import open_sources
 from cluster.data.splits import read_split
 from cluster.runs import RunFolder, read_jsonl
-from cluster.session import worker_environment
 
 DATA = Path(__file__).parents[2] / "data"
 SMALL = {"problems": 1, "chains": True, "grammar": {"statements": [1, 1], "largest": 9}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": worker_environment()})
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def settings(filters=None, **splits):

@@ -5,7 +5,6 @@ import re
 import time
 
 import pytest
-import ray
 from teacher_server import Script, completion, grid_teacher, serving
 
 from cluster.config import BadInput, RunSettings
@@ -14,7 +13,6 @@ from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import open_teacher
 from cluster.runs import RunFolder, read_jsonl
-from cluster.session import worker_environment
 from rl.anchors import instrument
 from rl.synthesis.acceptance import objections
 from rl.synthesis.grid import cells
@@ -23,11 +21,7 @@ from rl.synthesis.structure import broken_rules
 SMALL = {"problems": 6, "chains": True, "grammar": {"statements": [1, 2]}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": worker_environment()})
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def chains(request):
