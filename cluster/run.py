@@ -81,7 +81,7 @@ def carry_out(settings: RunSettings, root: Path, console: Console, until: str | 
         left = [name for name, _ in plan if name not in run.finished_stages()]
         if left:
             try:
-                with ray_session(settings, left):
+                with ray_session(settings, left) as dashboard, run.live(dashboard):
                     for name, work in plan:
                         job.stage(name, work)
             finally:

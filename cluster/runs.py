@@ -30,6 +30,7 @@ class RunFolder:
         self.trained_model = path / "model"
         self._stages = path / "stages.json"
         self._tries = path / "interrupted.json"
+        self._session = path / "session.json"
         self._last_step: dict[str, int] = {}
 
     def split(self, name: str) -> Path:
@@ -76,6 +77,20 @@ class RunFolder:
             except BlockingIOError:
                 raise BadInput(f"{self.path}: this run is being carried out by another process") from None
             yield
+
+    @contextmanager
+    def live(self, dashboard: str) -> Iterator[None]:
+        """Let others know for the length of the block where the cluster's dashboard is."""
+        write_whole(self._session, json.dumps({"dashboard": dashboard}))
+        try:
+            yield
+        finally:
+            self._session.unlink(missing_ok=True)
+
+    @property
+    def dashboard(self) -> str | None:
+        """URL of the dashboard of the cluster that carries the run out at present; empty if it has none."""
+        return json.loads(self._session.read_text())["dashboard"] if self._session.exists() else None
 
     def finished_stages(self) -> dict[str, float]:
         """Wall seconds of each finished stage, in order."""

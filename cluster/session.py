@@ -36,8 +36,8 @@ def worker_environment() -> dict[str, str]:
 
 
 @contextmanager
-def connected(cluster: ClusterSettings) -> Iterator[None]:
-    """Connect to Ray for the length of the block.
+def connected(cluster: ClusterSettings) -> Iterator[str]:
+    """Connect to Ray for the length of the block; gives the URL of its dashboard, empty if it has none.
 
     Raises:
         BadInput: no cluster answers at the address that the settings or RAY_ADDRESS give.
@@ -45,7 +45,7 @@ def connected(cluster: ClusterSettings) -> Iterator[None]:
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     try:
         _require_answer(address)
-        ray.init(
+        context = ray.init(
             address=address,
             include_dashboard=cluster.dashboard if address is None else None,
             log_to_driver=False,
@@ -58,7 +58,7 @@ def connected(cluster: ClusterSettings) -> Iterator[None]:
     # Ray's own handler aborts the process. A scheduler's request to end is to be taken as Ctrl-C, which leaves nothing.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else ""
     finally:
         ray.shutdown()
 
@@ -98,17 +98,17 @@ def placement_plan(settings: RunSettings, stages: Collection[str]) -> Plan:
 
 
 @contextmanager
-def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[None]:
-    """Connect to Ray for the length of the block; what the run started on it is gone afterwards.
+def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[str]:
+    """Connect to Ray for the length of the block, as `connected`; what the run started on it is gone afterwards.
 
     Raises:
         BadInput: no cluster answers, or it has no place for the workers of these stages.
     """
-    with connected(settings.cluster):
+    with connected(settings.cluster) as dashboard:
         require(placement_plan(settings, stages))
         provision(session_folder())
         with serving(application_names(settings.name)):
-            yield
+            yield dashboard
 
 
 @contextmanager

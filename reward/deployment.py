@@ -147,4 +147,4 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
             "runtime_env": {"env_vars": environment},
         },
     )(RewardWorker)
-    return serve.run(deployment.bind(name, settings), name=name, route_prefix=None)
+    return serve.run(deployment.bind(name, settings), name=name, route_prefix=None, external_scaler_enabled=not growing)

@@ -36,13 +36,24 @@ class RolloutWorker:
             await self._engine.start(version=0)
             published = newest(self._weights_folder)
             if published is not None:
-                await self._engine.update_weights(*published)
+                await self._take(*published)
             self._ready = True
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
-        """Sample one group of responses to a prompt."""
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, at_least: int = 0) -> list[Completion]:
+        """Sample one group of responses to a prompt.
+
+        A replica that started while version `at_least` was on its way to the others takes the newest weights first.
+        """
         await self._start()
+        if self._engine.version < at_least:
+            await self._catch_up(at_least)
         return await self._engine.generate(prompt_ids, sampling)
+
+    async def _catch_up(self, at_least: int) -> None:
+        async with self._starting:
+            published = newest(self._weights_folder)
+            if self._engine.version < at_least and published is not None:
+                await self._take(*published)
 
     async def update_weights(self, path: str, version: int) -> int:
         """Take new weights; afterwards every sampled token carries `version`.
@@ -51,12 +62,15 @@ class RolloutWorker:
             SyncDeadline: too slow; Serve then replaces this replica.
         """
         await self._start()
+        await self._take(path, version)
+        return self._engine.version
+
+    async def _take(self, path: str, version: int) -> None:
         try:
             await self._engine.update_weights(path, version)
         except SyncDeadline as error:
             self._failure = str(error)
             raise
-        return self._engine.version
 
     async def check_health(self) -> None:
         """Called by Serve: raises if this replica must be replaced."""
@@ -76,7 +90,7 @@ def deploy(
         # The stream bounds what is in flight; a low limit here would only make Serve's router sleep.
         max_ongoing_requests=100_000,
         health_check_timeout_s=120,
-        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_timeout_s=settings.drain_s,
         ray_actor_options={
             "num_cpus": settings.num_cpus,
             "num_gpus": settings.num_gpus,
@@ -85,4 +99,4 @@ def deploy(
         },
     )(RolloutWorker)
     application = deployment.bind(model_path, weights_folder, settings, seed)
-    return serve.run(application, name=name, route_prefix=None)
+    return serve.run(application, name=name, route_prefix=None, external_scaler_enabled=True)

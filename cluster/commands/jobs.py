@@ -1,16 +1,18 @@
-"""`codereason submit`, `list`, `logs` and `stop`: runs as jobs of a Ray cluster."""
+"""`codereason submit`, `list`, `logs`, `stop` and `scale`: runs as jobs of a Ray cluster, and their pools."""
 
 import json
 import sys
 import time
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.commands.options import Address, AsJson, ConfigFile, Overrides
-from cluster.config import load
+from cluster.commands.options import Address, AsJson, ConfigFile, Overrides, Runs
+from cluster.config import BadInput, load
+from cluster.runs import RunFolder
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
@@ -120,3 +122,48 @@ def _follow(cluster: "Cluster", job: str) -> None:
     if status != "SUCCEEDED":
         sys.stderr.write(f"codereason: {job}: {status}\n")
         sys.exit(1)
+
+
+def scale(
+    run: Annotated[str, typer.Argument(help="A run's folder or name.")],
+    pools: Annotated[list[str], typer.Argument(help="rollout=N and reward=N: replicas that each should have.")],
+    address: Address = None,
+    runs: Runs = Path("runs"),
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until they are there; 0 does not.")] = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Give the pools of a run that goes on more or fewer replicas, without a pause and without losing a sample."""
+    from cluster.jobs.scaling import LivePools, wishes
+
+    wanted = wishes(pools)
+    live = LivePools(Path(run).name, address or _dashboard(run, runs))
+    for pool, replicas in wanted.items():
+        live.scale(pool, replicas)
+    if wait:
+        live.settle(
+            wanted,
+            wait,
+            lambda states: typer.echo(
+                ", ".join(f"{pool} {state.running} of {wanted[pool]}" for pool, state in states.items()), err=True
+            ),
+        )
+    states = {pool: asdict(state) for pool, state in live.states().items()}
+    shown = ", ".join(f"{pool} {state['running']} of {state['wanted']}" for pool, state in states.items())
+    typer.echo(json.dumps(states) if as_json else shown)
+
+
+def _dashboard(run: str, runs: Path) -> str:
+    """Where the dashboard of a run's cluster is, as the run itself tells.
+
+    Raises:
+        BadInput: the run does not go on, or its cluster has no dashboard.
+    """
+    folder = next((place for place in (Path(run), runs / run) if (place / "config.yaml").exists()), None)
+    if folder is None:
+        raise BadInput(f"{run}: no run there (config.yaml is missing in {runs / run}); or give --address")
+    url = RunFolder(folder.resolve()).dashboard
+    if url is None:
+        raise BadInput(f"{run}: not going on at present")
+    if not url:
+        raise BadInput(f"{run}: its cluster has no dashboard to be asked through; set cluster.dashboard to true")
+    return url

@@ -52,14 +52,14 @@ class Sampler:
         self._texts: dict[int, str] = {}
         self.activity = Activity()
 
-    async def sample(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
-        """Ask the model alone.
+    async def sample(self, prompt_ids: Sequence[int], sampling: Sampling, at_least: int = 0) -> list[Completion]:
+        """Ask the model alone: policy version `at_least`, or a newer one.
 
         Raises:
             PoolUnresponsive: no answer before the deadline.
         """
         completions: list[Completion] = await self._answer(
-            lambda: self._rollout.generate.remote(prompt_ids, sampling),
+            lambda: self._rollout.generate.remote(prompt_ids, sampling, at_least),
             "rollout",
             f"a group of {sampling.samples} responses",
         )
@@ -137,8 +137,8 @@ class Collector(Sampler):
         """The problem's prompt as tokens."""
         return prompt_ids(problem, self.tokenizer)
 
-    async def collect(self, problem: Problem, sampling: Sampling) -> tuple[list[Trajectory], Seconds]:
-        """Sample a group of responses to a problem and score it.
+    async def collect(self, problem: Problem, sampling: Sampling, at_least: int = 0) -> tuple[list[Trajectory], Seconds]:
+        """Sample a group of responses to a problem, by policy version `at_least` or a newer one, and score it.
 
         Raises:
             PoolUnresponsive: a pool did not answer before the deadline.
@@ -147,7 +147,7 @@ class Collector(Sampler):
         began = clock()
         prompt_ids = self.prompt_ids(problem)
         with self.activity.during("generating"):
-            completions = await self.sample(prompt_ids, sampling)
+            completions = await self.sample(prompt_ids, sampling, at_least)
         sampled = clock()
         decoded = [self.decoded(completion) for completion in completions]
         with self.activity.during("scoring"):

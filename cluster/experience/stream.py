@@ -242,7 +242,7 @@ class ExperienceStream:
 
     async def _group(self, problem: Problem, step: int, path: Path) -> Group:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
-        group, seconds = await self._collector.collect(problem, sampling)
+        group, seconds = await self._collector.collect(problem, sampling, self._version)
         oldest = step - self._settings.max_staleness
         fresh = [trajectory for trajectory in group if min(trajectory.completion.policy_versions, default=oldest) >= oldest]
         annotated = annotate(fresh, self._settings)

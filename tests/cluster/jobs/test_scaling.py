@@ -1,0 +1,126 @@
+"""Pools of a live run: what may be asked, and a real pool that grows and shrinks while it is being called."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster.config import BadInput
+from cluster.jobs.scaling import LivePools, PoolState, pool_state, wishes
+from tests.conftest import ROOT
+
+CALLED_ALL_THE_TIME = """
+import sys, threading
+import ray
+from ray import serve
+from cluster.session import worker_environment
+from reward.deployment import deploy
+from reward.programs import Program
+from reward.settings import RewardSettings
+from rl.verdicts import Verdict
+
+ray.init(address=sys.argv[1], log_to_driver=False)
+serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+pool = deploy("live-reward", RewardSettings(replicas=1, num_cpus=0.2), worker_environment())
+growing = RewardSettings(replicas=1, max_replicas=2, num_cpus=0.2)
+deploy("grows-reward", growing, worker_environment())
+over = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+print("ready", flush=True)
+right = 0
+while not over.is_set():
+    calls = [pool.execute.remote([Program("", f"{n} + 1")]) for n in range(8)]
+    for n, call in enumerate(calls):
+        (execution,) = call.result(timeout_s=60)
+        assert (execution.verdict, execution.value) == (Verdict.OK, str(n + 1)), execution
+        right += 1
+serve.delete("live-reward")
+serve.delete("grows-reward")
+print(right)
+"""
+
+
+def scale(head, runs, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "cluster", "scale", *arguments, "--runs", str(runs), "--json"],
+        cwd=ROOT, env=head.environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def going_on(runs, name, url):
+    (runs / name).mkdir()
+    (runs / name / "config.yaml").write_text(f"name: {name}\n")
+    (runs / name / "session.json").write_text(json.dumps({"dashboard": url}))
+
+
+def test_a_pool_grows_and_shrinks_under_load_and_no_call_is_lost(head, tmp_path):
+    going_on(tmp_path, "live", head.url)
+    going_on(tmp_path, "grows", head.url)
+    caller = subprocess.Popen(
+        [sys.executable, "-c", CALLED_ALL_THE_TIME, head.address],
+        cwd=ROOT, env=head.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert caller.stdout.readline() == "ready\n", caller.communicate(timeout=60)
+        for count in (3, 1):
+            done = scale(head, tmp_path, "live", f"reward={count}")
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["reward"] == {"wanted": count, "running": count, "others": 0, "told": ""}
+        absent = scale(head, tmp_path, "live", "rollout=2")
+        assert (absent.returncode, absent.stderr.count("\n")) == (2, 1)
+        assert "its rollout pool is not there" in absent.stderr
+        loaded = scale(head, tmp_path, "grows", "reward=2")
+        assert (loaded.returncode, "load sets the size of this pool" in loaded.stderr) == (2, True)
+        narrow = scale(head, tmp_path, "live", "reward=99", "--wait", "5")
+        assert (narrow.returncode, narrow.stderr.splitlines()[-1].count("the wish stands")) == (2, 1)
+        out, err = caller.communicate(input="", timeout=120)
+        assert caller.returncode == 0, err
+        assert int(out) >= 8
+    finally:
+        caller.kill()
+
+
+def test_a_run_that_does_not_go_on_is_told(tmp_path, monkeypatch):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("name: old\n")
+    command = [sys.executable, "-m", "cluster", "scale", "old", "reward=2", "--runs", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (2, "codereason: old: not going on at present\n")
+    began = time.monotonic()
+    with pytest.raises(BadInput, match="no Ray dashboard answers there; is the run still going on"):
+        LivePools("old", "http://127.0.0.1:1")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("given", ["reward", "reward=0", "reward=-1", "reward=two", "learner=2", "=3"])
+def test_a_wish_that_is_none_is_named(given):
+    with pytest.raises(BadInput, match=rf"{given}: must be rollout=N or reward=N"):
+        wishes([given])
+
+
+def test_wishes_are_one_for_each_pool():
+    assert wishes(["rollout=4", "reward=32"]) == {"rollout": 4, "reward": 32}
+    with pytest.raises(BadInput, match="reward=3: reward is given twice"):
+        wishes(["reward=2", "reward=3"])
+
+
+def test_a_pool_has_settled_when_nothing_starts_or_drains():
+    def state(*replicas):
+        return pool_state({"target_num_replicas": 2, "replicas": [{"state": one} for one in replicas], "message": "m"})
+
+    assert state("RUNNING", "STARTING") == PoolState(2, 1, 1, "m")
+    assert not state("RUNNING", "RUNNING", "STOPPING").settled
+    assert state("RUNNING", "RUNNING").settled
+
+
+def test_a_run_tells_where_its_cluster_is_only_while_it_goes_on(tmp_path):
+    from cluster.runs import RunFolder
+
+    run = RunFolder(Path(tmp_path))
+    assert run.dashboard is None
+    with run.live("http://127.0.0.1:8265"):
+        assert run.dashboard == "http://127.0.0.1:8265"
+    assert run.dashboard is None
