@@ -202,7 +202,7 @@ class DataSettings(Settings):
     heldout: SplitSettings
     decoupled: bool = True
     """Whether the output and the input task have prompts of their own; false is StepCodeReasoner's ablation."""
-    heldout_seed: int = 20_261_124
+    heldout_seed: int = 20_261_125
     """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
     state_text: StateText = "str"
     """How states show values, in every split: `str` as the paper has it, or `repr`, in which strings are quoted."""

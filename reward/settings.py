@@ -20,8 +20,8 @@ class RewardSettings(Settings):
     """Calls a worker should have in flight: more bring another worker, fewer let one go."""
     slots: int = Field(1, ge=1)
     """Sandboxes of each worker, run side by side."""
-    max_in_flight: int = Field(64, ge=1)
-    """Calls a worker takes at a time; each is a group."""
+    max_in_flight: int = Field(1024, ge=1)
+    """Calls a worker takes at a time; each is a group. Where a caller has more in flight, Serve's router sleeps and probes."""
     max_waiting: int = Field(4096, ge=1)
     """Calls that may wait at a caller for a worker; one more is refused, and the caller tries again later."""
     num_cpus: float = Field(0.25, gt=0)
