@@ -21,7 +21,7 @@ class RewardSettings(Settings):
     slots: int = Field(1, ge=1)
     """Sandboxes of each worker, run side by side."""
     max_in_flight: int = Field(1024, ge=1)
-    """Calls a worker takes at a time; each is a group. A caller with more in flight waits until Serve's router looks again."""
+    """Calls a worker takes at a time; each is a group. For a caller with more in flight Serve's router sleeps in between."""
     max_waiting: int = Field(4096, ge=1)
     """Calls that may wait at a caller for a worker; one more is refused, and the caller tries again later."""
     num_cpus: float = Field(0.25, gt=0)
