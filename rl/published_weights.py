@@ -7,14 +7,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors.torch import save_file
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _POINTER = "newest.json"
 
 
-def publish(folder: Path, version: int, tensors: Mapping[str, Tensor]) -> Path:
+def publish(folder: Path, version: int, tensors: "Mapping[str, Tensor]") -> Path:
     """Write a policy version and make it the newest; both appear whole or not at all.
 
     The version that was the newest stays as well, since it may still be read; all others go.
@@ -22,6 +23,9 @@ def publish(folder: Path, version: int, tensors: Mapping[str, Tensor]) -> Path:
     Returns:
         The file with the weights.
     """
+    # Torch takes seconds to import, and whoever only looks for weights needs none of it.
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
     before = newest(folder)
     path = folder / f"policy-{version:08d}.safetensors"

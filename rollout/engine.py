@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import AutoConfig
-
 from rl.trajectories import Completion
 from rollout.settings import RolloutSettings
 
@@ -40,6 +38,9 @@ def refuse_tied_embeddings(model_path: str) -> None:
     Raises:
         TiedEmbeddings: the model's configuration ties its embeddings, in so many words or by its architecture's default.
     """
+    # Whoever only calls a pool imports this module too, and transformers takes seconds.
+    from transformers import AutoConfig
+
     if AutoConfig.from_pretrained(model_path).tie_word_embeddings:
         raise TiedEmbeddings(
             f"{model_path}/config.json: tie_word_embeddings is true; on CPU vLLM keeps a stale output layer after a "
