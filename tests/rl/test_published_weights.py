@@ -58,7 +58,7 @@ def test_a_writer_that_dies_half_way_leaves_the_version_before_in_place(tmp_path
         path.write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr(published_weights, "save_file", dies)
+    monkeypatch.setattr("safetensors.torch.save_file", dies)
     with pytest.raises(OSError, match="no space"):
         publish(tmp_path, 2, weights(2))
     assert newest(tmp_path) == (str(first), 1)
