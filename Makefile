@@ -40,10 +40,11 @@ setup: $(READY)
 
 $(READY): $(REQUIREMENTS) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	rm -f $(VENV)/.ready-*
 	@torch=$$(grep '^torch==' $(REQUIREMENTS)); \
 	echo "installing $$torch"; \
 	$(BIN)/pip install --quiet --no-deps "$$torch" 2>/dev/null \
-	|| $(BIN)/pip install --quiet --no-deps --index-url $(TORCH_INDEX) "$$torch"
+	|| $(BIN)/pip install --quiet --no-deps $(if $(filter cpu,$(ACCELERATOR)),--index-url $(TORCH_INDEX)) "$$torch"
 	$(BIN)/pip install --quiet --no-deps -r $(REQUIREMENTS)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@

@@ -202,8 +202,8 @@ class DataSettings(Settings):
     heldout: SplitSettings
     decoupled: bool = True
     """Whether the output and the input task have prompts of their own; false is StepCodeReasoner's ablation."""
-    heldout_seed: int = 20_261_125
-    """Draws the held-out split and the samples that models are measured by, and nothing that a model is trained on."""
+    heldout_seed: int = 20_261_124
+    """Draws the held-out split, and nothing that a model is trained on."""
     state_text: StateText = "str"
     """How states show values, in every split: `str` as the paper has it, or `repr`, in which strings are quoted."""
     filters: FilterSettings = FilterSettings()
@@ -309,7 +309,7 @@ class RunSettings(Settings):
     def _fits_together(self) -> "RunSettings":
         for name in ("sft", "validation"):
             if not getattr(self.data, name).chains:
-                raise ValueError(f"data.{name}.chains must be true: SFT learns from chains")
+                raise ValueError(f"data.{name}.chains must be true or teacher: SFT learns from chains")
         if self.rl.updates > self.rl.groups:
             raise ValueError(
                 f"rl.updates ({self.rl.updates}) is more than there are rl.groups ({self.rl.groups}) in a batch"

@@ -113,13 +113,13 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
         ("data", lambda: _data(job, sources, teacher, difficulty)),
         ("base", lambda: _base_model(job)),
         ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
-        ("sft_evaluation", lambda: _evaluate(job, "sft")),
+        ("sft_evaluation", lambda: _evaluate(job, "sft", weights)),
         ("rl", lambda: _policy(job, "rl", "sft", settings.rl, weights)),
-        ("rl_evaluation", lambda: _evaluate(job, "rl")),
+        ("rl_evaluation", lambda: _evaluate(job, "rl", weights)),
     ]
     for control in settings.controls:
         plan.append((control, partial(_control, job, control, weights)))
-        plan.append((f"{control}_evaluation", partial(_evaluate, job, control)))
+        plan.append((f"{control}_evaluation", partial(_evaluate, job, control, weights)))
     if until == "data":
         return plan[:1]
     if until == "sft":
@@ -278,7 +278,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     ray.kill(stream)
 
 
-def _evaluate(job: Job, stage: str) -> None:
+def _evaluate(job: Job, stage: str, weights: Path) -> None:
     rollout, reward = job.pools.start()
     # A prompt must leave room for its response; the summary's `problems` says how many did.
     room = job.settings.rollout.max_length - job.settings.rl.max_tokens
@@ -288,6 +288,7 @@ def _evaluate(job: Job, stage: str) -> None:
         evaluate_weights(
             rollout,
             reward,
+            weights,
             job.run.model(stage),
             problems,
             job.run.evaluation(stage),

@@ -89,8 +89,17 @@ class RunFolder:
 
     @property
     def dashboard(self) -> str | None:
-        """URL of the dashboard of the cluster that carries the run out at present; empty if it has none."""
-        return json.loads(self._session.read_text())["dashboard"] if self._session.exists() else None
+        """URL of the dashboard of the cluster that carries the run out at present; empty if that has none.
+
+        None where nobody carries it out: one that was killed left its note, but not the lock.
+        """
+        if not self._session.exists():
+            return None
+        try:
+            with self.locked():
+                return None
+        except BadInput:
+            return str(json.loads(self._session.read_text())["dashboard"])
 
     def finished_stages(self) -> dict[str, float]:
         """Wall seconds of each finished stage, in order."""

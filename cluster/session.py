@@ -46,7 +46,7 @@ def connected(cluster: ClusterSettings) -> Iterator[str]:
     try:
         _require_answer(address)
         context = ray.init(
-            address=address,
+            address=address or "local",
             include_dashboard=cluster.dashboard if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,

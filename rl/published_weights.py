@@ -32,13 +32,19 @@ def publish(folder: Path, version: int, tensors: "Mapping[str, Tensor]") -> Path
     unfinished = path.with_suffix(".unfinished")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
     os.replace(unfinished, path)
-    pointer = folder / f"{_POINTER}.unfinished"
-    pointer.write_text(json.dumps({"path": str(path), "version": version}))
-    os.replace(pointer, folder / _POINTER)
+    point(folder, path, version)
     for old in folder.glob("policy-*.safetensors"):
         if old != path and (before is None or old != Path(before[0])):
             old.unlink()
     return path
+
+
+def point(folder: Path, path: Path, version: int) -> None:
+    """Make the weights at `path`, wherever that is, the ones that replicas are to have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pointer = folder / f"{_POINTER}.unfinished"
+    pointer.write_text(json.dumps({"path": str(path), "version": version}))
+    os.replace(pointer, folder / _POINTER)
 
 
 def newest(folder: Path) -> tuple[str, int] | None:

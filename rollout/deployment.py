@@ -24,7 +24,7 @@ class RolloutWorker:
     def __init__(self, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int) -> None:
         self._engine = Engine(model_path, settings, seed)
         self._weights_folder = Path(weights_folder)
-        self._starting = asyncio.Lock()
+        self._starting, self._loading = asyncio.Lock(), asyncio.Lock()
         self._ready = False
         self._failure = ""
 
@@ -39,20 +39,21 @@ class RolloutWorker:
                 await self._take(*published)
             self._ready = True
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, at_least: int = 0) -> list[Completion]:
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, wanted: int | None = None) -> list[Completion]:
         """Sample one group of responses to a prompt.
 
-        A replica that started while version `at_least` was on its way to the others takes the newest weights first.
+        A replica that started while version `wanted` was on its way to the others has other weights, and takes those that
+        are published first.
         """
         await self._start()
-        if self._engine.version < at_least:
-            await self._catch_up(at_least)
+        if wanted is not None and self._engine.version != wanted:
+            await self._catch_up()
         return await self._engine.generate(prompt_ids, sampling)
 
-    async def _catch_up(self, at_least: int) -> None:
-        async with self._starting:
+    async def _catch_up(self) -> None:
+        async with self._loading:
             published = newest(self._weights_folder)
-            if self._engine.version < at_least and published is not None:
+            if published is not None and self._engine.version != published[1]:
                 await self._take(*published)
 
     async def update_weights(self, path: str, version: int) -> int:
@@ -62,7 +63,8 @@ class RolloutWorker:
             SyncDeadline: too slow; Serve then replaces this replica.
         """
         await self._start()
-        await self._take(path, version)
+        async with self._loading:
+            await self._take(path, version)
         return self._engine.version
 
     async def _take(self, path: str, version: int) -> None:

@@ -69,7 +69,8 @@ class Engine:
         self._sampling_params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._requests = 0
-        memory: dict[str, Any] = {} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}
+        # On CPU vLLM shares prefixes by blocks of 128 tokens unless told otherwise, and a prompt may have fewer.
+        memory: dict[str, Any] = {"block_size": 32} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=model_path,

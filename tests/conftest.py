@@ -64,9 +64,10 @@ class SmokeRun:
 
 
 def descendants():
-    """Processes that stem from this one, by id and command line; dead ones that nobody asked for are left out."""
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 3) for line in listing.splitlines()]
+    """Living processes that stem from this one, by id and command line."""
+    command = ["ps", "-eo", "pid=,ppid=,stat=,args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [row for row in (line.split(None, 3) for line in listing.splitlines()) if row[-1] != " ".join(command)]
     found = {os.getpid()}
     while more := {int(pid) for pid, parent, *_ in rows if int(parent) in found} - found:
         found |= more
@@ -102,8 +103,9 @@ def smoke_run(tmp_path_factory):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
         steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
-        time.sleep(3)
-        left = descendants() - before
+        deadline = time.monotonic() + 30
+        while (left := descendants() - before) and time.monotonic() < deadline:
+            time.sleep(0.5)
     stopped = subprocess.CompletedProcess(command, process.returncode, out, err)
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     return SmokeRun(folder, command, steps, stopped, finished, left)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cluster.config import BadInput, load
-from cluster.runs import read_jsonl
+from cluster.user_rows import as_object, read_lines
 from reward.sandbox import Level
 
 app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is_help=True)
@@ -93,13 +93,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
     """The programs to run.
 
     Raises:
-        BadInput: the file cannot be read, or a line lacks a field.
+        BadInput: the file cannot be read or is empty, or a line lacks a field.
     """
-    try:
-        rows = read_jsonl(path)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from None
-    missing = [index for index, row in enumerate(rows, 1) if not {"code", "input", "output"} <= row.keys()]
-    if missing or not rows:
-        raise BadInput(f"{path}: line {missing[0] if missing else 1} must have code, input and output")
-    return rows
+    rows = {number: as_object(path, number, line) for number, line in read_lines(path)}
+    for number, row in rows.items():
+        if not all(isinstance(row.get(field), str) for field in ("code", "input", "output")):
+            raise BadInput(f"{path}:{number}: must have code, input and output, each a string")
+    if not rows:
+        raise BadInput(f"{path}: has no programs")
+    return list(rows.values())

@@ -17,6 +17,7 @@ from cluster.runs import RunFolder
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
+    from cluster.jobs.scaling import LivePools
     from cluster.jobs.submission import Cluster
 
 JobName = Annotated[str, typer.Argument(help="A submission id, or the name of a run: the newest job of it.")]
@@ -127,18 +128,25 @@ def _follow(cluster: "Cluster", job: str) -> None:
 def scale(
     run: Annotated[str, typer.Argument(help="A run's folder or name.")],
     pools: Annotated[list[str], typer.Argument(help="rollout=N and reward=N: replicas that each should have.")],
-    address: Address = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="URL of the cluster's dashboard; by itself the one that the run names.")
+    ] = None,
     runs: Runs = Path("runs"),
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until they are there; 0 does not.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
     """Give the pools of a run that goes on more or fewer replicas, without a pause and without losing a sample."""
-    from cluster.jobs.scaling import LivePools, wishes
+    from cluster.jobs.scaling import wishes
 
     wanted = wishes(pools)
-    live = LivePools(Path(run).name, address or _dashboard(run, runs))
-    for pool, replicas in wanted.items():
-        live.scale(pool, replicas)
+    live = _live_pools(run, runs, address)
+    asked: list[str] = []
+    try:
+        for pool, replicas in wanted.items():
+            live.scale(pool, replicas)
+            asked.append(f"{pool}={replicas}")
+    except BadInput as error:
+        raise BadInput(f"{error}{f' (asked for before: {asked[0]})' if asked else ''}") from None
     if wait:
         live.settle(
             wanted,
@@ -152,18 +160,22 @@ def scale(
     typer.echo(json.dumps(states) if as_json else shown)
 
 
-def _dashboard(run: str, runs: Path) -> str:
-    """Where the dashboard of a run's cluster is, as the run itself tells.
+def _live_pools(run: str, runs: Path, address: str | None) -> "LivePools":
+    """The pools of a run: at the address, or where the run itself says that its cluster's dashboard is.
 
     Raises:
         BadInput: the run does not go on, or its cluster has no dashboard.
     """
+    from cluster.jobs.scaling import LivePools
+
     folder = next((place for place in (Path(run), runs / run) if (place / "config.yaml").exists()), None)
     if folder is None:
-        raise BadInput(f"{run}: no run there (config.yaml is missing in {runs / run}); or give --address")
-    url = RunFolder(folder.resolve()).dashboard
+        if address is None:
+            raise BadInput(f"{run}: no run there (config.yaml is missing in {runs / run}); or give --address")
+        return LivePools(run, address)
+    url = address or RunFolder(folder.resolve()).dashboard
     if url is None:
         raise BadInput(f"{run}: not going on at present")
     if not url:
         raise BadInput(f"{run}: its cluster has no dashboard to be asked through; set cluster.dashboard to true")
-    return url
+    return LivePools(folder.resolve().name, url)

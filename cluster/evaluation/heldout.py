@@ -14,6 +14,7 @@ from cluster.monitoring.progress import Advance
 from cluster.runs import read_jsonl, write_jsonl
 from rl.benchmarks.accuracy import MEASURES, Estimate, estimate, paired_gain, response_accuracy
 from rl.problems import Problem
+from rl.published_weights import point
 from rl.seeds import derived_seed
 from rl.trajectories import Trajectory
 from rollout.engine import Sampling
@@ -52,7 +53,7 @@ async def evaluate(
             logprobs=False,
         )
         async with room:
-            group, _ = await collector.collect(problem, sampling)
+            group, _ = await collector.collect(problem, sampling, EVALUATED)
         versions = {version for trajectory in group for version in trajectory.completion.policy_versions}
         if not versions <= {EVALUATED}:
             raise StaleEngine(
@@ -87,6 +88,7 @@ def _row(problem: Problem, decoding: str, judged: Sequence[Trajectory]) -> dict[
 def evaluate_weights(
     rollout: DeploymentHandle[Any],
     reward: DeploymentHandle[Any],
+    weights_folder: Path,
     model_folder: Path,
     problems: Sequence[Problem],
     path: Path,
@@ -99,6 +101,8 @@ def evaluate_weights(
 ) -> None:
     """Load a model's weights into the rollout pool, evaluate it, and write the rows to `path`.
 
+    `weights_folder` is where replicas that start meanwhile look for weights.
+
     Raises:
         PoolUnresponsive: a pool did not answer, or nothing could be judged.
         StaleEngine: a rollout worker answered with other weights.
@@ -106,7 +110,9 @@ def evaluate_weights(
 
     async def job() -> list[dict[str, Any]]:
         collector = Collector(rollout, reward, str(model_folder))
-        await collector.load(str(model_folder / "model.safetensors"), EVALUATED)
+        weights = model_folder / "model.safetensors"
+        point(weights_folder, weights, EVALUATED)
+        await collector.load(str(weights), EVALUATED)
         return await evaluate(
             problems,
             collector,

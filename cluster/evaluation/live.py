@@ -71,7 +71,7 @@ class LiveEvaluation:
 
         async def ask(problem: Problem) -> list[Trajectory]:
             async with free:
-                group, _ = await self._collector.collect(problem, self._sampling(problem))
+                group, _ = await self._collector.collect(problem, self._sampling(problem), version)
             return [trajectory for trajectory in group if not trajectory.score.verdict.is_fault]
 
         groups = [group for group in await asyncio.gather(*map(ask, self._problems)) if group]

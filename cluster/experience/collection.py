@@ -14,7 +14,7 @@ from rl.problems import Problem
 from rl.prompts import prompt_ids
 from rl.tokens import decode, load_tokenizer, token_span
 from rl.trajectories import Completion, Score, Trajectory
-from rollout.engine import Sampling
+from rollout.engine import Sampling, SyncDeadline
 
 _SCORE_TRIES = 3
 """How often a group is scored when the machinery fails on it."""
@@ -52,39 +52,54 @@ class Sampler:
         self._texts: dict[int, str] = {}
         self.activity = Activity()
 
-    async def sample(self, prompt_ids: Sequence[int], sampling: Sampling, at_least: int = 0) -> list[Completion]:
-        """Ask the model alone: policy version `at_least`, or a newer one.
+    async def sample(self, prompt_ids: Sequence[int], sampling: Sampling, wanted: int | None = None) -> list[Completion]:
+        """Ask the model alone: policy version `wanted`, or the newest that there is.
 
         Raises:
             PoolUnresponsive: no answer before the deadline.
         """
         completions: list[Completion] = await self._answer(
-            lambda: self._rollout.generate.remote(prompt_ids, sampling, at_least),
+            lambda: self._rollout.generate.remote(prompt_ids, sampling, wanted),
             "rollout",
             f"a group of {sampling.samples} responses",
         )
         return completions
 
-    async def sample_everywhere(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[list[Completion]]:
-        """Ask every rollout worker the same; one group from each."""
-        answer = self._rollout.broadcast("generate", prompt_ids, sampling)
-        groups: list[list[Completion]] = await asyncio.wait_for(answer.results_async(), self._deadline_s)
-        return groups
+    async def sample_everywhere(self, prompt_ids: Sequence[int], sampling: Sampling, wanted: int) -> list[list[Completion]]:
+        """Ask every rollout worker the same, of policy version `wanted`; one group from each.
+
+        Raises:
+            PoolUnresponsive: no worker answered before the deadline.
+        """
+        return await self._everywhere("generate", prompt_ids, sampling, wanted)
 
     async def load(self, path: str, version: int) -> None:
         """Bring every rollout worker to the weights at `path`, under the label `version`.
 
         Raises:
-            PoolUnresponsive: a worker did not take them before the deadline.
+            PoolUnresponsive: no worker took them before the deadline.
         """
-        answer = self._rollout.broadcast("update_weights", path, version)
+        await self._everywhere("update_weights", path, version)
+
+    async def _everywhere(self, method: str, *arguments: Any) -> list[Any]:
+        """What all rollout workers answer. One that dies over it, or loads too slowly, is replaced and not waited for."""
+        answer = self._rollout.broadcast(method, *arguments)
         try:
-            await asyncio.wait_for(answer.results_async(), self._deadline_s)
+            told = await asyncio.wait_for(answer.results_async(return_exceptions=True), self._deadline_s)
         except TimeoutError:
+            told = []
+        gone = [one for one in told if isinstance(one, RayActorError | SyncDeadline)]
+        self.activity.lost["rollout"] += len(gone)
+        found = [one for one in told if not isinstance(one, RayActorError | SyncDeadline)]
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        if not found:
+            why = " ".join(str(gone[0]).split()) if gone else f"nothing within {self._deadline_s:.0f} s"
             raise PoolUnresponsive(
-                f"the rollout pool did not load policy version {version} from {path} within {self._deadline_s:.0f} s; see "
-                "the rollout replicas' logs in Ray's dashboard (Serve)"
-            ) from None
+                f"no rollout replica answered {method}: {why}; see the rollout replicas' logs in Ray's dashboard (Serve)"
+            )
+        return found
 
     def decoded(self, completion: Completion) -> tuple[str, list[int]]:
         """A response's text and the place of each token in it."""
@@ -137,8 +152,10 @@ class Collector(Sampler):
         """The problem's prompt as tokens."""
         return prompt_ids(problem, self.tokenizer)
 
-    async def collect(self, problem: Problem, sampling: Sampling, at_least: int = 0) -> tuple[list[Trajectory], Seconds]:
-        """Sample a group of responses to a problem, by policy version `at_least` or a newer one, and score it.
+    async def collect(
+        self, problem: Problem, sampling: Sampling, wanted: int | None = None
+    ) -> tuple[list[Trajectory], Seconds]:
+        """Sample a group of responses to a problem, by version `wanted` or the newest that there is, and score it.
 
         Raises:
             PoolUnresponsive: a pool did not answer before the deadline.
@@ -147,7 +164,7 @@ class Collector(Sampler):
         began = clock()
         prompt_ids = self.prompt_ids(problem)
         with self.activity.during("generating"):
-            completions = await self.sample(prompt_ids, sampling, at_least)
+            completions = await self.sample(prompt_ids, sampling, wanted)
         sampled = clock()
         decoded = [self.decoded(completion) for completion in completions]
         with self.activity.during("scoring"):

@@ -185,7 +185,7 @@ class ExperienceStream:
         """A few tokens from every rollout worker."""
         prompts = [self._collector.prompt_ids(problem) for problem in self._problems[:_PROBES]]
         sampling = self._sampling(samples=1, max_tokens=_PROBE_TOKENS, purpose=f"probe/{version}")
-        answers = await asyncio.gather(*(self._collector.sample_everywhere(ids, sampling) for ids in prompts))
+        answers = await asyncio.gather(*(self._collector.sample_everywhere(ids, sampling, version) for ids in prompts))
         examples = []
         for prompt_ids, groups in zip(prompts, answers, strict=True):
             for (completion,) in groups:

@@ -14,6 +14,7 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.exceptions import AuthenticationError
 
 from cluster.config import BadInput
+from cluster.jobs.submission import within
 
 Pool = Literal["rollout", "reward"]
 POOLS: tuple[Pool, ...] = ("rollout", "reward")
@@ -73,7 +74,7 @@ class LivePools:
             BadInput: nothing answers there, or it wants another token.
         """
         self._run, self._url, self._answer_s = run, url, answer_s
-        self._face = self._ask(lambda: _Face(url))
+        self._face: _Face = self._ask(lambda: within(answer_s, lambda: _Face(url)))
 
     def states(self) -> dict[Pool, PoolState]:
         """Every pool that there is at present.
@@ -97,10 +98,10 @@ class LivePools:
         answer = self._ask(lambda: self._face.scale(f"{self._run}-{pool}", pool, replicas, self._answer_s))
         if answer.status_code == 404:
             raise BadInput(f"{self._run}: its {pool} pool is not there; it starts with the first evaluation")
-        if answer.status_code == 412:
+        if "external_scaler_enabled" in answer.text:
             raise BadInput(f"{pool}={replicas}: load sets the size of this pool ({pool}.max_replicas)")
         if answer.status_code != 200:
-            raise BadInput(f"{self._url}: {answer.json().get('error', answer.text)}")
+            raise BadInput(f"{pool}={replicas}: {self._url} says: {' '.join(answer.text.split())[:300]}")
 
     def settle(self, wanted: Mapping[Pool, int], within_s: float, seen: Callable[[dict[Pool, PoolState]], None]) -> None:
         """Wait until the pools have these numbers of replicas.
@@ -137,8 +138,10 @@ class LivePools:
             raise BadInput(
                 f"{self._url}: the cluster wants a token; set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to its own"
             ) from None
-        except (ConnectionError, requests.exceptions.RequestException):
+        except (TimeoutError, ConnectionError, requests.exceptions.RequestException, RuntimeError):
             raise BadInput(f"{self._url}: no Ray dashboard answers there; is the run still going on?") from None
+        except ValueError:
+            raise BadInput(f"{self._url}: must be a dashboard's URL, such as http://HOST:8265") from None
 
 
 def pool_state(deployment: Mapping[str, Any]) -> PoolState:

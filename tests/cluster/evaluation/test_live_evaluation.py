@@ -27,7 +27,7 @@ class Pool:
         self.tokenizer = SimpleNamespace(eos_token_id=0)
         self.let, self.asked, self.failure, self.version = asyncio.Event(), [], failure, 0
 
-    async def collect(self, problem, sampling):
+    async def collect(self, problem, sampling, wanted):
         self.asked.append((problem.id, sampling))
         first = self.version
         await self.let.wait()

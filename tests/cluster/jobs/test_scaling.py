@@ -45,20 +45,12 @@ print(right)
 
 def scale(head, runs, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "cluster", "scale", *arguments, "--runs", str(runs), "--json"],
+        [sys.executable, "-m", "cluster", "scale", *arguments, "--address", head.url, "--runs", str(runs), "--json"],
         cwd=ROOT, env=head.environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
-def going_on(runs, name, url):
-    (runs / name).mkdir()
-    (runs / name / "config.yaml").write_text(f"name: {name}\n")
-    (runs / name / "session.json").write_text(json.dumps({"dashboard": url}))
-
-
 def test_a_pool_grows_and_shrinks_under_load_and_no_call_is_lost(head, tmp_path):
-    going_on(tmp_path, "live", head.url)
-    going_on(tmp_path, "grows", head.url)
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLED_ALL_THE_TIME, head.address],
         cwd=ROOT, env=head.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -83,12 +75,14 @@ def test_a_pool_grows_and_shrinks_under_load_and_no_call_is_lost(head, tmp_path)
         caller.kill()
 
 
-def test_a_run_that_does_not_go_on_is_told(tmp_path, monkeypatch):
+def test_a_run_that_does_not_go_on_is_told(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "config.yaml").write_text("name: old\n")
     command = [sys.executable, "-m", "cluster", "scale", "old", "reward=2", "--runs", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (2, "codereason: old: not going on at present\n")
+    with pytest.raises(BadInput, match=r"host:8265: must be a dashboard's URL, such as http://HOST:8265"):
+        LivePools("old", "host:8265")
     began = time.monotonic()
     with pytest.raises(BadInput, match="no Ray dashboard answers there; is the run still going on"):
         LivePools("old", "http://127.0.0.1:1")
@@ -121,6 +115,8 @@ def test_a_run_tells_where_its_cluster_is_only_while_it_goes_on(tmp_path):
 
     run = RunFolder(Path(tmp_path))
     assert run.dashboard is None
-    with run.live("http://127.0.0.1:8265"):
+    with run.locked(), run.live("http://127.0.0.1:8265"):
         assert run.dashboard == "http://127.0.0.1:8265"
     assert run.dashboard is None
+    (tmp_path / "session.json").write_text('{"dashboard": "http://127.0.0.1:8265"}')
+    assert run.dashboard is None, "left by one that was killed"
