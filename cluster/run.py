@@ -36,7 +36,7 @@ from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
 from rl.benchmarks.accuracy import guess_accuracy
-from rl.prompts import chain_ids, prompt, prompt_ids
+from rl.prompts import chain_ids, leaves_room, prompt, prompt_ids
 from rl.tokens import load_tokenizer
 
 disable_progress_bar()
@@ -280,10 +280,10 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
 
 def _evaluate(job: Job, stage: str, weights: Path) -> None:
     rollout, reward = job.pools.start()
-    # A prompt must leave room for its response; the summary's `problems` says how many did.
-    room = job.settings.rollout.max_length - job.settings.rl.max_tokens
     tokenizer = load_tokenizer(job.run.model("base"))
-    problems = [problem for problem in read_split(job.run.split("heldout")) if len(tokenizer.encode(prompt(problem))) < room]
+    limits = job.settings.rollout.max_length, job.settings.rl.max_tokens
+    # The summary's `problems` says how many prompts left room for their responses.
+    problems = [one for one in read_split(job.run.split("heldout")) if leaves_room(one, tokenizer, *limits)]
     with counting(job.console, f"{stage} evaluation", 2 * len(problems)) as advance:
         evaluate_weights(
             rollout,

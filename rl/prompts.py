@@ -69,6 +69,11 @@ def prompt_ids(problem: Problem, tokenizer: ChatTokenizer) -> list[int]:
     return chat_ids(messages(problem)[:2], tokenizer)
 
 
+def leaves_room(problem: Problem, tokenizer: ChatTokenizer, max_length: int, max_tokens: int) -> bool:
+    """Whether the problem's prompt and a response of `max_tokens` fit into `max_length` tokens together."""
+    return len(prompt_ids(problem, tokenizer)) + max_tokens <= max_length
+
+
 def chat_ids(chat: Sequence[dict[str, str]], tokenizer: ChatTokenizer) -> list[int]:
     """Messages as tokens, to be answered: through the tokenizer's chat template, else their texts, a line break after each.
 

@@ -19,6 +19,7 @@ from cluster.config import DifficultySettings
 from cluster.experience.collection import Collector
 from cluster.runs import read_jsonl, write_jsonl
 from rl.problems import Problem
+from rl.prompts import leaves_room
 from rl.seeds import derived_seed
 from rl.synthesis.candidates import Rejected
 from rollout.engine import Sampling
@@ -115,7 +116,7 @@ class PoolMeasure:
         await asyncio.gather(*map(ask, problems))
 
     async def _asked(self, problem: Problem, collector: Collector) -> Measured:
-        if len(collector.prompt_ids(problem)) > self.max_length - self.settings.max_tokens:
+        if not leaves_room(problem, collector.tokenizer, self.max_length, self.settings.max_tokens):
             return Measured(0, 0, room=False)
         sampling = Sampling(
             samples=self.settings.samples,

@@ -34,6 +34,7 @@ from rl.batching import Example, plan
 from rl.benchmarks.accuracy import response_accuracy
 from rl.losses import Totals
 from rl.problems import Problem
+from rl.prompts import leaves_room
 from rl.seeds import derived_seed
 from rl.trajectories import Trajectory
 from rl.verdicts import Verdict
@@ -78,10 +79,13 @@ class ExperienceStream:
         self._run = RunFolder(job.run_folder)
         # A replica has `sync_deadline_s` for an update, and Serve some time to replace one that misses it.
         self._collector = Collector(job.rollout, job.reward, job.model_folder, deadline_s=job.sync_deadline_s + 240)
-        room = job.max_length - job.settings.max_tokens
-        self._problems = [
-            problem for problem in read_split(self._run.split("rl")) if len(self._collector.prompt_ids(problem)) <= room
-        ]
+
+        def askable(split: str) -> list[Problem]:
+            limits = job.max_length, job.settings.max_tokens
+            problems = read_split(self._run.split(split))
+            return [problem for problem in problems if leaves_room(problem, self._collector.tokenizer, *limits)]
+
+        self._problems = askable("rl")
         if len(self._problems) < job.settings.groups:
             raise ValueError(
                 f"only {len(self._problems)} RL problems have prompts that leave room for rl.max_tokens in "
@@ -89,7 +93,7 @@ class ExperienceStream:
             )
         self._live = LiveEvaluation(
             job.evaluation,
-            [one for one in read_split(self._run.split("heldout")) if len(self._collector.prompt_ids(one)) <= room],
+            askable("heldout"),
             self._collector,
             job.settings.max_tokens,
             lambda row: self._run.log(f"{job.stage}_live", row),

@@ -42,24 +42,28 @@ def status_of(folder: Path, now: float | None = None) -> dict[str, Any]:
     if stage is None or not recent:
         return found
     age = max(0.0, (time.time() if now is None else now) - run.metrics.stat().st_mtime)
-    found |= {"progress": progress(config, stage, recent), "seconds_since_last_step": age, "last": recent[-1]}
+    # A control has the wall time of RL, however many steps that makes.
+    budget = [row["seconds"] for row in rows if row["stage"] == "rl"][-1] if stage in config["controls"] else None
+    found |= {"progress": progress(config, recent, budget), "seconds_since_last_step": age, "last": recent[-1]}
     if "wait_s" in recent[-1]:
         found |= {"phases": phases(recent)}
     found["health"] = health(recent, age)
     return found
 
 
-def progress(config: Mapping[str, Any], stage: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How far the stage is and how fast it goes, from its last rows."""
+def progress(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], budget_s: float | None) -> dict[str, Any]:
+    """How far a stage is and how fast it goes, from its last rows; by seconds where it has a budget of them alone."""
     last = rows[-1]
     supervised = "epoch" in last
     settings, count = (config["sft"], "epoch") if supervised else (config["rl"], "step")
     total = settings["epochs"] if supervised else settings["steps"]
     found: dict[str, Any] = {"unit": f"{count}s", "done": last[count], "of": total}
+    if budget_s is not None:
+        found = {"unit": "seconds", "done": round(last["seconds"]), "of": round(budget_s)}
     steps, seconds = last[count] - rows[0][count], last["seconds"] - rows[0]["seconds"]
     if steps > 0 and seconds > 0:
         pace = seconds / steps
-        left = (total - last[count]) * pace
+        left = (total - last[count]) * pace if budget_s is None else budget_s - last["seconds"]
         if settings["max_seconds"] is not None:
             left = min(left, settings["max_seconds"] - last["seconds"])
         found |= {"seconds_each": pace, "seconds_left": max(left, 0.0)}

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rl.problems import Problem, Task
-from rl.prompts import SYSTEM, UNIFIED, chain_ids, messages, prompt, prompt_ids
+from rl.prompts import SYSTEM, UNIFIED, chain_ids, leaves_room, messages, prompt, prompt_ids
 
 CHAT = (
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}<end>{% endfor %}"
@@ -60,3 +60,10 @@ def test_without_decoupling_both_tasks_share_one_system_line():
         shared = replace(problem, decoupled=False)
         assert prompt(shared) == prompt(problem).replace(SYSTEM[problem.task], UNIFIED)
         assert messages(shared)[0] == {"role": "system", "content": UNIFIED}
+
+
+def test_a_prompt_leaves_room_up_to_the_last_token():
+    for template in (None, CHAT):
+        length = len(prompt_ids(PROBLEM, tokenizer(template)))
+        assert leaves_room(PROBLEM, tokenizer(template), length + 8, 8)
+        assert not leaves_room(PROBLEM, tokenizer(template), length + 7, 8)

@@ -46,6 +46,17 @@ def test_progress_and_rates(run):
     assert "slowest  waiting (60%)" in text
 
 
+def test_a_control_is_measured_by_the_time_it_has(run):
+    run.log("rl", step(20))
+    for stage in ("rl", "rl_evaluation"):
+        run.finish_stage(stage, 2.0)
+    for number in (1, 2, 30):
+        run.log("terminal", step(number, seconds=2.0 * number))
+    found = status_of(run.path)["progress"]
+    assert (found["unit"], found["done"], found["of"]) == ("seconds", 60, 200)
+    assert (found["seconds_each"], found["seconds_left"]) == (2.0, 140.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "slowest", "why"),
     [
