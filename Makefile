@@ -25,7 +25,7 @@ demo-controls: $(READY)
 	$(BIN)/codereason study configs/demo.yaml --seeds 1,2,3 name=demo-controls "controls=[sft_longer, terminal]"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 # What takes a server or an engine of its own.
 test-slow: $(READY)

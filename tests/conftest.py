@@ -2,16 +2,19 @@
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,12 +41,24 @@ def tiny_model(tmp_path_factory):
     return folder
 
 
-def pytest_collection_modifyitems(items):
-    """Where tests run side by side (`pytest -n 2 --dist loadgroup`), those that share something dear share a process."""
-    dear = {item.path: name for name in ("smoke_run", "head") for item in items if name in item.fixturenames}
-    for item in items:
-        alone = "data" if item.path.parent.name == "data" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(dear.get(item.path, alone)))
+class SharedDearly(LoadScopeScheduling):
+    """Where tests run side by side (`pytest -n 2`): those that share something dear share a process, a file at least."""
+
+    def _split_scope(self, nodeid):
+        return shared(nodeid.partition("::")[0])
+
+
+@cache
+def shared(file):
+    """What a file's tests share with those of other files: the smoke run, a head, the data tests' cluster; or nothing."""
+    text = (ROOT / file).read_text()
+    dear = next((name for name in ("smoke_run", "head") if re.search(rf"def test_\w+\(.*\b{name}\b", text)), file)
+    return "data" if Path(file).parent.name == "data" else dear
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return SharedDearly(config, log)
 
 
 # A shell's background jobs ignore Ctrl-C and so would the commands that tests start and then stop by it.

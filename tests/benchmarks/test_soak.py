@@ -36,7 +36,7 @@ def test_bad_rows_are_named(tmp_path):
     command = [sys.executable, "-m", "cluster", "bench", "soak", "--programs", str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert done.stderr.strip().endswith("rows.jsonl: line 1 must have code, input and output")
+    assert done.stderr.strip().endswith("rows.jsonl:1: must have code, input and output, each a string")
 
 
 def test_nothing_left_is_no_leak():

@@ -9,7 +9,7 @@ from reward.zygote.isolation import LEVELS
 from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
-QUICK = Limits(wall_s=5, cpu_s=0.15, memory_mib=64, output_bytes=4096)
+QUICK = Limits(wall_s=20, cpu_s=0.15, memory_mib=64, output_bytes=4096)
 ASLEEP = Limits(wall_s=0.2, cpu_s=0.15, memory_mib=64, output_bytes=4096)
 ROOMY = Limits(wall_s=30, cpu_s=15, memory_mib=64, output_bytes=4096)
 """For what ends by itself, however busy the machine is."""

@@ -39,11 +39,15 @@ for node in "${nodes[@]:1}"; do
     srun --nodes=1 --ntasks=1 --overlap -w "$node" ray start --address="$head_ip:$port" --block &
 done
 
+# Slurm's signal may come at any time from here on.
+run="" stopped=""
+trap 'stopped=yes; [ -z "$run" ] || kill -TERM "$run"' TERM
+
 # The run waits for its nodes by itself, says what is missing after that time, and ends by SIGTERM as by Ctrl-C.
 srun --nodes=1 --ntasks=1 --overlap -w "$head_node" \
     python -m cluster run "$@" "cluster.address=$head_ip:$port" cluster.wait_for_nodes_s=600 --runs "$runs" &
 run=$!
-trap 'kill -TERM "$run"' TERM
+[ -z "$stopped" ] || kill -TERM "$run"
 # `wait` ends at the trapped signal; the second one waits for the run to have put things away.
 status=0
 wait "$run" || status=$?
