@@ -30,7 +30,6 @@ SLEEP = Program("import time\ntime.sleep(0.5)", "1")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.shutdown()  # The data tests' cluster lives as long as this process, where they ran in it.
     runtime = {"env_vars": worker_environment()}
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime)
     serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
