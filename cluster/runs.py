@@ -132,6 +132,11 @@ class RunFolder:
             file.write(json.dumps({"stage": stage, **row}) + "\n")
 
 
+def find_run(run: str, runs: Path) -> Path | None:
+    """The folder of a run that is given as a folder or by its name among `runs`; None if neither is one."""
+    return next((place for place in (Path(run), runs / run) if (place / "config.yaml").exists()), None)
+
+
 def link_model(model: Path, folder: Path) -> None:
     """Put the files of a model into another folder as links, so that a large model is on disk once."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import typer
 
 from cluster.commands.options import Address, AsJson, ConfigFile, Overrides, Runs
 from cluster.config import BadInput, load
-from cluster.runs import RunFolder
+from cluster.runs import RunFolder, find_run
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
@@ -168,7 +168,7 @@ def _live_pools(run: str, runs: Path, address: str | None) -> "LivePools":
     """
     from cluster.jobs.scaling import LivePools
 
-    folder = next((place for place in (Path(run), runs / run) if (place / "config.yaml").exists()), None)
+    folder = find_run(run, runs)
     if folder is None:
         if address is None:
             raise BadInput(f"{run}: no run there (config.yaml is missing in {runs / run}); or give --address")

@@ -8,6 +8,7 @@ import typer
 
 from cluster.commands.options import Address, AsJson, Runs
 from cluster.config import BadInput
+from cluster.runs import find_run
 
 _ANSWER_S = 5.0
 """A run's folder tells enough to not wait long for its cluster."""
@@ -23,7 +24,7 @@ def status(
     from cluster.monitoring.status import shown, status_of
 
     job = _job(run, address)
-    folder = next((place for place in (Path(run), runs / run) if (place / "config.yaml").exists()), None)
+    folder = find_run(run, runs)
     if folder is None and job is not None and (Path(job["run"]) / "config.yaml").exists():
         folder = Path(job["run"])
     if folder is None and job is None:

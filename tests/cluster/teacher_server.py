@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 
+from cluster.data.teacher.answers import NoAnswer
 from cluster.data.teacher.prompts import program_messages
 from rl.seeds import derived_seed
 from rl.synthesis.grid import inputs, mixed_cells, write_program
@@ -143,3 +144,15 @@ def serving(script):
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def asked(teacher, questions):
+    """What a teacher answers to each question, or why it does not."""
+
+    async def work(ask, question):
+        try:
+            return await ask(question)
+        except NoAnswer as reason:
+            return reason.fault
+
+    return teacher.each(work, questions)

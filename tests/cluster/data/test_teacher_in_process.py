@@ -5,27 +5,18 @@ import json
 import pytest
 import ray
 from pydantic import ValidationError
+from teacher_server import asked
 
 from cluster.config import BadInput, RunSettings, TeacherSettings
 from cluster.data.factory import build
 from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, TeacherDown, open_teacher
-from cluster.data.teacher.answers import NoAnswer, Question
+from cluster.data.teacher.answers import Question
 from cluster.runs import RunFolder, read_jsonl
 from cluster.session import worker_environment
 
 ENGINES = {"max_length": 600, "max_sequences": 8, "num_cpus": 1}
-
-
-def asked(teacher, questions):
-    async def work(ask, question):
-        try:
-            return await ask(question)
-        except NoAnswer as reason:
-            return reason.fault
-
-    return teacher.each(work, questions)
 
 
 def settings(model, **changed):

@@ -11,10 +11,11 @@ import urllib.error
 import urllib.request
 
 import pytest
+from teacher_server import asked
 
 from cluster.config import TaughtSettings, TeacherSettings
 from cluster.data.teacher import Teacher, TeacherDown
-from cluster.data.teacher.answers import NoAnswer, Question
+from cluster.data.teacher.answers import Question
 from cluster.data.teacher.programs import Taught
 
 START_S = 400
@@ -68,16 +69,6 @@ def wait_for(server, url, log):
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
     pytest.fail(f"no server after {START_S} s: {log.read_text()[-3000:]}")
-
-
-def asked(teacher, questions):
-    async def work(ask, question):
-        try:
-            return await ask(question)
-        except NoAnswer as reason:
-            return reason.fault
-
-    return teacher.each(work, questions)
 
 
 @pytest.mark.slow
