@@ -50,10 +50,10 @@ class SharedDearly(LoadScopeScheduling):
 
 @cache
 def shared(file):
-    """What a file's tests share with those of other files: the smoke run, a head, the data tests' cluster; or nothing."""
-    text = (ROOT / file).read_text()
-    dear = next((name for name in ("smoke_run", "head") if re.search(rf"def test_\w+\(.*\b{name}\b", text)), file)
-    return "data" if Path(file).parent.name == "data" else dear
+    """What a file's tests share with those of other files: the smoke run, the data tests' cluster; or nothing."""
+    if Path(file).parent.name == "data":
+        return "data"
+    return "smoke_run" if re.search(r"def test_\w+\(.*\bsmoke_run\b", (ROOT / file).read_text()) else file
 
 
 @pytest.hookimpl(optionalhook=True)

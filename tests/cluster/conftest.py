@@ -30,8 +30,9 @@ def free_port():
         return taken.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def head():
+    """It ends with a file's last test, not with the process: tests of other files count what is left of theirs."""
     folder = tempfile.mkdtemp(prefix="ray-")
     port, dashboard, agent, metrics = (free_port() for _ in range(4))
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
