@@ -48,7 +48,7 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
 
     console = Console(stderr=as_json)
     with interruptible():
-        run = carry_out(settings, runs, console, until)
+        run = carry_out(settings, runs / settings.name, console, until)
     report = None
     if until is None:
         from cluster.reports.page import write_report

@@ -66,13 +66,13 @@ class Job:
         self.run.finish_stage(name, time.monotonic() - began)
 
 
-def carry_out(settings: RunSettings, root: Path, console: Console, until: str | None = None) -> RunFolder:
-    """Do a run, or what is left of it, to its end or to where `codereason data`, `sft`, `train` or `eval` stops.
+def carry_out(settings: RunSettings, folder: Path, console: Console, until: str | None = None) -> RunFolder:
+    """Do a run in its folder, or what is left of it, to its end or to where `codereason data`, `sft`, `train` or `eval` stops.
 
     Raises:
         BadInput: the settings do not fit what is on disk or the data.
     """
-    run = RunFolder((root / settings.name).resolve())
+    run = RunFolder(folder.resolve())
     run.open(settings)
     weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
@@ -215,7 +215,7 @@ class MetricsLog:
     def __init__(self, run: RunFolder, stage: str, loggers: Sequence[str], shown: Mapping[str, Any]) -> None:
         self._run = run
         self._stage = stage
-        self._monitor = Monitor(run.path.name, stage)
+        self._monitor = Monitor(shown["name"], stage)
         self._loggers = open_loggers(loggers, run.path, shown)
 
     def append(self, row: dict[str, Any]) -> None:
@@ -237,6 +237,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     actor: Any = ray.remote(ExperienceStream)
     stream = actor.options(num_cpus=0, max_concurrency=1000, scheduling_strategy=beside_the_driver()).remote(
         StreamJob(
+            name=job.settings.name,
             run_folder=run.path,
             stage=stage,
             model_folder=str(run.model("base")),

@@ -27,7 +27,9 @@ def carry_out_study(settings: RunSettings, seeds: Sequence[int], root: Path, con
     folder = (root / settings.name).resolve()
     for seed in seeds:
         console.rule(f"seed {seed}")
-        carry_out(settings.model_copy(update={"name": f"seed-{seed}", "seed": seed}), folder, console)
+        # The name is also that of its pools, on a cluster that may hold several studies.
+        one = settings.model_copy(update={"name": f"{settings.name}-seed-{seed}", "seed": seed})
+        carry_out(one, folder / f"seed-{seed}", console)
     write_whole(folder / "summary.json", json.dumps(summarise_study(settings, seeds, folder), indent=2))
     return folder
 

@@ -10,7 +10,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -51,6 +51,8 @@ _PROBE_TOKENS = 24
 class StreamJob:
     """Everything the stream is given."""
 
+    name: str
+    """What the run is called on the cluster."""
     run_folder: Path
     stage: str
     model_folder: str
@@ -65,8 +67,8 @@ class StreamJob:
     evaluation: EvaluationSettings
     applications: Mapping[str, str]
     """The Serve application of each pool."""
-    loggers: Sequence[str] = ()
-    shown: Mapping[str, Any] = field(default_factory=dict)
+    loggers: Sequence[str]
+    shown: Mapping[str, Any]
     """Settings that the loggers show."""
 
 
@@ -104,7 +106,7 @@ class ExperienceStream:
         self._batches: dict[int, asyncio.Task[list[list[MiniBatch]]]] = {}
         self._metrics: dict[int, dict[str, Any]] = {}
         self._activity = self._collector.activity
-        self._monitor = Monitor(self._run.path.name, job.stage)
+        self._monitor = Monitor(job.name, job.stage)
         self._watch = Watch(self._monitor, self._activity, job.applications)
         self._loggers = open_loggers(job.loggers, self._run.path, job.shown)
         self._watching: asyncio.Task[None] | None = None

@@ -32,7 +32,7 @@ class Grammar:
     """Length of the list argument."""
     argument: tuple[int, int] = (1, 9)
     """Range of the int argument and of the elements of the list argument."""
-    largest: int = 20
+    largest: int = 40
     """No int that a program ever holds is larger, or smaller than zero."""
     longest: int = 5
     """No list that a program ever holds is longer."""

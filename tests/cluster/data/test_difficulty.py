@@ -39,7 +39,7 @@ def test_problems_are_asked_of_a_model_that_is_served_for_it(tiny_model, tmp_pat
     rows = [{"id": str(number), "code": PROGRAM.format(number), "call": f"f({number})"} for number in range(3)]
     rows.insert(1, {"id": "long", "code": PROGRAM.format("len('" + "ab " * 200 + "')"), "call": "f(1)"})
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    run = carry_out(settings(tiny_model, tmp_path / "mine.jsonl"), tmp_path, Console(quiet=True), until="data")
+    run = carry_out(settings(tiny_model, tmp_path / "mine.jsonl"), tmp_path / "run", Console(quiet=True), until="data")
     # An untrained model is right about nothing.
     assert {problem.id: problem.tags["passes"] for problem in read_split(run.split("rl"))} == dict.fromkeys("012", "0/3")
     (aside,) = [row for row in read_jsonl(run.path / "data" / "rejected.jsonl") if row["source"] == "mine"]
@@ -55,7 +55,7 @@ def test_a_model_that_is_not_there_is_named_before_anything_starts(tmp_path, mon
     monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
     (tmp_path / "mine.jsonl").write_text(json.dumps({"code": PROGRAM.format(1), "call": "f(1)"}))
     with pytest.raises(BadInput, match=r"data.filters.difficulty.model: .*none is no model's folder"):
-        carry_out(settings(tmp_path / "none", tmp_path / "mine.jsonl"), tmp_path, Console(quiet=True), until="data")
+        carry_out(settings(tmp_path / "none", tmp_path / "mine.jsonl"), tmp_path / "run", Console(quiet=True), until="data")
 
 
 @pytest.mark.parametrize(
