@@ -67,7 +67,7 @@ class Job:
 
 
 def carry_out(settings: RunSettings, folder: Path, console: Console, until: str | None = None) -> RunFolder:
-    """Do a run in its folder, or what is left of it, to its end or to where `codereason data`, `sft`, `train` or `eval` stops.
+    """Do what is left of a run in its folder, to its end or to where `codereason data`, `sft`, `train` or `eval` stops.
 
     Raises:
         BadInput: the settings do not fit what is on disk or the data.

@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 import requests
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
-from ray.exceptions import AuthenticationError
 
 from cluster.config import BadInput
-from cluster.jobs.submission import within
+from cluster.jobs.asking import ANSWER_S, Result, ask
 
 Pool = Literal["rollout", "reward"]
 POOLS: tuple[Pool, ...] = ("rollout", "reward")
@@ -62,7 +61,7 @@ class _Face(ServeSubmissionClient):
 class LivePools:
     """The pools of one run, which may be running anywhere."""
 
-    def __init__(self, run: str, url: str, answer_s: float = 20.0) -> None:
+    def __init__(self, run: str, url: str, answer_s: float = ANSWER_S) -> None:
         """Connect.
 
         Args:
@@ -74,7 +73,7 @@ class LivePools:
             BadInput: nothing answers there, or it wants another token.
         """
         self._run, self._url, self._answer_s = run, url, answer_s
-        self._face: _Face = self._ask(lambda: within(answer_s, lambda: _Face(url)))
+        self._face: _Face = self._ask(lambda: _Face(url))
 
     def states(self) -> dict[Pool, PoolState]:
         """Every pool that there is at present.
@@ -131,17 +130,8 @@ class LivePools:
                 )
             time.sleep(_LOOK_EVERY_S)
 
-    def _ask(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except AuthenticationError:
-            raise BadInput(
-                f"{self._url}: the cluster wants a token; set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to its own"
-            ) from None
-        except (TimeoutError, ConnectionError, requests.exceptions.RequestException, RuntimeError):
-            raise BadInput(f"{self._url}: no Ray dashboard answers there; is the run still going on?") from None
-        except ValueError:
-            raise BadInput(f"{self._url}: must be a dashboard's URL, such as http://HOST:8265") from None
+    def _ask(self, call: Callable[[], Result]) -> Result:
+        return ask(self._url, call, self._answer_s, "is the run still going on?")
 
 
 def pool_state(deployment: Mapping[str, Any]) -> PoolState:

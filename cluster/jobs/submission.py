@@ -11,40 +11,34 @@ import secrets
 import shlex
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import requests
 from pydantic import BaseModel
-from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.config import BadInput, RunSettings, dump
+from cluster.jobs.asking import ANSWER_S, Result, ask
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = ("rl", "rollout", "reward", "learner", "cluster")
 _CONFIG = "job.yaml"
 
-_ANSWER_S = 20.0
-"""Longest wait for one answer of the cluster."""
 _UPLOAD_S = 300.0
-"""The same where the code is sent along."""
+"""Longest wait for an answer where the code is sent along."""
 _READY_S = 120.0
 """How long a cluster that has just started may take until it runs jobs."""
 _LOOK_EVERY_S = 0.5
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
-Result = TypeVar("Result")
-
 
 class Cluster:
     """The job server of a Ray cluster. Every call ends within a deadline."""
 
-    def __init__(self, address: str | None, answer_s: float = _ANSWER_S) -> None:
+    def __init__(self, address: str | None, answer_s: float = ANSWER_S) -> None:
         """Connect.
 
         Args:
@@ -149,51 +143,11 @@ class Cluster:
         return self._ask(lambda: self._client.get_job_status(job))
 
     def _ask(self, call: Callable[[], Result], deadline_s: float | None = None) -> Result:
-        try:
-            return within(deadline_s or self._answer_s, call)
-        except TimeoutError:
-            raise BadInput(
-                f"{self._where}: no answer within {deadline_s or self._answer_s:g} s from a Ray cluster"
-            ) from None
-        except AuthenticationError:
-            raise BadInput(
-                f"{self._where}: the cluster wants a token; set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to its own"
-            ) from None
-        except (ConnectionError, requests.exceptions.RequestException):
-            raise BadInput(f"{self._where}: no Ray cluster answers there; give its dashboard's URL by --address") from None
-        except RuntimeError as error:
-            # The job server's answer to what it will not do, with its traceback.
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            raise BadInput(f"{self._where}: {lines[-1] if lines else type(error).__name__}") from None
+        return ask(self._where, call, deadline_s or self._answer_s, "give its dashboard's URL by --address")
 
 
 async def _next(pieces: Any) -> str | None:
     return await anext(pieces, None)
-
-
-def within(deadline_s: float, call: Callable[[], Result]) -> Result:
-    """What `call` returns or raises. It runs in a thread, since Ray's client waits forever for a silent host.
-
-    Raises:
-        TimeoutError: it takes longer than `deadline_s` seconds; the thread is left to end with the process.
-    """
-    outcome: list[Result] = []
-    failure: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            outcome.append(call())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(deadline_s)
-    if failure:
-        raise failure[0]
-    if not outcome:
-        raise TimeoutError
-    return outcome[0]
 
 
 def submission_id(name: str, now: datetime, salt: str) -> str:

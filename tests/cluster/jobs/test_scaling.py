@@ -84,7 +84,7 @@ def test_a_run_that_does_not_go_on_is_told(tmp_path):
     with pytest.raises(BadInput, match=r"host:8265: must be a dashboard's URL, such as http://HOST:8265"):
         LivePools("old", "host:8265")
     began = time.monotonic()
-    with pytest.raises(BadInput, match="no Ray dashboard answers there; is the run still going on"):
+    with pytest.raises(BadInput, match="no Ray cluster answers there; is the run still going on"):
         LivePools("old", "http://127.0.0.1:1")
     assert time.monotonic() - began < 30
 
