@@ -36,11 +36,14 @@ from rl.anchors import StateText
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 
-_CHUNK = 64
-"""Candidates that one task makes."""
+_CHUNKS = (16, 256)
+"""Candidates that one task makes, at least and at most. Between two tasks a core waits for the driver, a tenth of a second."""
 
-_WAVE = 4096
-"""Candidates whose results are kept together, at most."""
+_CHUNKS_PER_CORE = 4
+"""So that no core waits long for the last one."""
+
+_FEWEST, _WAVE = 64, 4096
+"""Candidates whose results are kept together, at least and at most."""
 
 _ENOUGH_TRIES = 20
 """A split is given up when so many times its size were tried: its source is too small for it."""
@@ -149,7 +152,7 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
         share = len(split.problems) / split.tried if split.problems else 1.0
-        end = min(split.tried + min(max(ceil(1.1 * missing / share), _CHUNK), _WAVE), most)
+        end = min(split.tried + min(max(ceil(1.1 * missing / share), _FEWEST), _WAVE), most)
         rows: list[dict[str, Any]] = []
         found = 0
         for candidate, outcome in _made(source, split.tried, end, wanted, factory.settings):
@@ -274,7 +277,9 @@ def _made(
     """Each candidate of a wave with what became of it, in order. The teacher is asked here, not in the tasks."""
     if isinstance(source, Taught):
         source = Listed(tuple(source.candidates(begin, end)), source.calls, begin)
-    chunks = [{"begin": start, "end": min(start + _CHUNK, end)} for start in range(begin, end, _CHUNK)]
+    least, most = _CHUNKS
+    size = min(max(ceil((end - begin) / (_CHUNKS_PER_CORE * ray.cluster_resources().get("CPU", 1))), least), most)
+    chunks = [{"begin": start, "end": min(start + size, end)} for start in range(begin, end, size)]
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
         partial(
             _make_chunk,

@@ -4,6 +4,7 @@ import ast
 import gzip
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from cluster.config import BadInput, FilterSettings
@@ -50,6 +51,8 @@ class Screen:
             self._likeness.add(problem.id, problem.code)
 
 
+# A problem is looked for and then remembered.
+@lru_cache(maxsize=16)
 def program_fingerprint(code: str) -> str:
     """Equal for programs that differ in layout and comments alone."""
     return ast.dump(ast.parse(code))

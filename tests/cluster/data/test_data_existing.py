@@ -151,7 +151,7 @@ def test_only_problems_in_the_band_are_kept_until_the_split_is_full(tmp_path):
 
 
 def test_an_interrupted_measurement_asks_for_nothing_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(factory, "_CHUNK", 8)
+    monkeypatch.setattr(factory, "_FEWEST", 8)
     once, first, second = Rule(), Rule(stop_after=21), Rule()
     whole = built(tmp_path / "once", settings(rl=RL), band(once))
     with pytest.raises(Interrupted):
