@@ -1,9 +1,11 @@
 """Running a training function under Ray Train: workers, restarts, checkpoint retention."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -21,8 +23,9 @@ def run(function: Callable[[Any], None], job: object, settings: LearnerSettings,
         LearnerFailed: the workers failed more often than `settings.max_failures` allows; says which and why.
     """
     trainer = TorchTrainer(
-        _Entry(function),
-        train_loop_config={"job": job},
+        _started,
+        # Pickled here, so that Ray Train's controller, which only hands it on, does not load what training needs.
+        train_loop_config={"work": cloudpickle.dumps(partial(function, job))},
         torch_config=TorchConfig(backend="nccl" if settings.num_gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=settings.workers,
@@ -55,12 +58,6 @@ def _cause(error: TrainingFailedError) -> str:
     return " ".join(str(error).split())
 
 
-class _Entry:
-    """Ray Train calls with a mapping; our training functions take a job."""
-
-    def __init__(self, function: Callable[[Any], None]) -> None:
-        self._function = function
-        self.__name__ = function.__name__
-
-    def __call__(self, config: dict[str, Any]) -> None:
-        self._function(config["job"])
+def _started(config: dict[str, Any]) -> None:
+    """What every worker runs."""
+    cloudpickle.loads(config["work"])()

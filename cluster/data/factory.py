@@ -37,7 +37,7 @@ from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 
 _CHUNKS = (16, 256)
-"""Candidates that one task makes, at least and at most. Between two tasks a core waits for the driver, a tenth of a second."""
+"""Candidates that one task makes, at least and at most. Between two a core waits for the driver, a tenth of a second."""
 
 _CHUNKS_PER_CORE = 4
 """So that no core waits long for the last one."""
