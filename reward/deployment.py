@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
 
 from reward.meter import Meter
 from reward.programs import Execution, Limits, Program
@@ -144,7 +145,9 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
         ray_actor_options={
             "num_cpus": settings.num_cpus,
             "resources": settings.resources,
-            "runtime_env": {"env_vars": environment},
+            # Its methods only wait, so they need no thread of their own to be handed to.
+            "runtime_env": {"env_vars": {**environment, "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}},
         },
+        logging_config=LoggingConfig(enable_access_log=False),
     )(RewardWorker)
     return serve.run(deployment.bind(name, settings), name=name, route_prefix=None, external_scaler_enabled=not growing)

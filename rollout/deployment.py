@@ -11,6 +11,7 @@ from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
 
 from rl.published_weights import newest
 from rl.trajectories import Completion
@@ -99,6 +100,7 @@ def deploy(
             "resources": settings.resources,
             "runtime_env": {"env_vars": environment},
         },
+        logging_config=LoggingConfig(enable_access_log=False),
     )(RolloutWorker)
     application = deployment.bind(model_path, weights_folder, settings, seed)
     return serve.run(application, name=name, route_prefix=None, external_scaler_enabled=True)
