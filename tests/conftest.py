@@ -78,7 +78,32 @@ class SmokeRun:
     """Processes that are there after the stop and were not before the start."""
 
 
-def descendants():
+@contextmanager
+def watched(patience_s=30):
+    """Gives a set that holds, after the block, the processes that the block started and that do not end.
+
+    This process becomes the parent of whatever below it loses its own, so that nothing escapes.
+    """
+    prctl, set_child_subreaper = ctypes.CDLL(None).prctl, 36
+    assert prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+    left = set()
+    try:
+        before = _descendants()
+        yield left
+        deadline = time.monotonic() + patience_s
+        while (found := _descendants() - before) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        left |= found
+    finally:
+        prctl(set_child_subreaper, 0, 0, 0, 0)
+
+
+@pytest.fixture(scope="session", name="watched")
+def watched_processes():
+    return watched
+
+
+def _descendants():
     """Living processes that stem from this one, by id and command line."""
     command = ["ps", "-eo", "pid=,ppid=,stat=,args="]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -89,17 +114,6 @@ def descendants():
     return {f"{pid} {args}" for pid, _, state, args in rows if int(pid) in found and not state.startswith("Z")}
 
 
-@contextmanager
-def adopting():
-    """Makes this process the parent of whatever below it loses its own, so that nothing escapes `descendants`."""
-    prctl, set_child_subreaper = ctypes.CDLL(None).prctl, 36
-    assert prctl(set_child_subreaper, 1, 0, 0, 0) == 0
-    try:
-        yield
-    finally:
-        prctl(set_child_subreaper, 0, 0, 0, 0)
-
-
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
     """`codereason run configs/smoke.yaml`, interrupted after a few RL steps, then run to its end."""
@@ -107,8 +121,7 @@ def smoke_run(tmp_path_factory):
     command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--runs", str(runs)]
     folder = runs / "smoke"
     metrics = folder / "metrics.jsonl"
-    with adopting():
-        before = descendants()
+    with watched() as left:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 600
         while process.poll() is None and time.monotonic() < deadline:
@@ -118,9 +131,6 @@ def smoke_run(tmp_path_factory):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
         steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
-        deadline = time.monotonic() + 30
-        while (left := descendants() - before) and time.monotonic() < deadline:
-            time.sleep(0.5)
     stopped = subprocess.CompletedProcess(command, process.returncode, out, err)
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     return SmokeRun(folder, command, steps, stopped, finished, left)

@@ -1,7 +1,7 @@
 """Splits on disk: one Parquet file each, which `datasets.load_dataset` reads."""
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from datasets import Dataset, disable_progress_bars, load_dataset
@@ -29,7 +29,9 @@ def read_split(path: Path) -> list[Problem]:
 
 def as_row(problem: Problem) -> dict[str, object]:
     """A problem as plain values."""
-    return {**asdict(problem), "task": str(problem.task), "tags": json.dumps(problem.tags)}
+    # `dataclasses.asdict` would copy every state, ten times as slowly.
+    row = {field.name: getattr(problem, field.name) for field in fields(problem)}
+    return {**row, "task": str(problem.task), "tags": json.dumps(problem.tags)}
 
 
 def from_row(row: dict[str, object]) -> Problem:
