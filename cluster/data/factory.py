@@ -5,6 +5,7 @@ kept depends on those before it; so the result is the same however many workers 
 before the next begins, and an interrupted build goes on from there.
 """
 
+import gc
 import json
 import logging
 from collections import Counter
@@ -325,6 +326,8 @@ def _rejection(kind: str, told: str) -> Rejected:
 @lru_cache(maxsize=1)
 def _sandbox(reward: str) -> Sandbox:
     """This worker process's sandbox; it ends with the process."""
+    # Syntax trees are many objects and no cycles: the collector would look through them a dozen times a program.
+    gc.set_threshold(100_000)
     settings = RewardSettings.model_validate_json(reward)
     mode: Level | None = settings.mode
     return Sandbox(sandbox_limits(settings), mode, settings.packages)
