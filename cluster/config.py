@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from cluster.secrets import holds_a_secret
+from cluster.settings import ClusterSettings
 from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
 from reward.settings import RewardSettings
 from rl.anchors import StateText
@@ -97,6 +99,8 @@ class TeacherSettings(Settings):
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> "TeacherSettings":
+        if holds_a_secret(self.base_url or ""):
+            raise ValueError("base_url has a password in it: name the environment variable that holds it by key_variable")
         if (self.base_url is None) == (self.in_process is None):
             raise ValueError("one of base_url (an endpoint) and in_process (vLLM in Ray's workers) is wanted")
         if self.in_process is not None and self.max_tokens >= self.in_process.max_length:
@@ -246,43 +250,6 @@ class EvaluationSettings(Settings):
         return self
 
 
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS")
-
-
-class ClusterSettings(Settings):
-    """The Ray cluster a run uses."""
-
-    address: str | None = None
-    """`auto`, or a cluster's address; None starts a local one and ends it with the run."""
-    dashboard: bool = True
-    """Whether a local cluster serves Ray's dashboard."""
-    wait_for_nodes_s: float = Field(0.0, ge=0)
-    """How long a run waits for a cluster that grows (an autoscaler's) to have room for it."""
-    python: str = "python"
-    """This and the rest are for `codereason submit`: the interpreter that runs the job on the cluster."""
-    env_vars: dict[str, str] = {}
-    """Environment of the job, which the dashboard shows: no secrets. Those belong into the environment of the nodes."""
-    pip: list[str] = []
-    """Packages that Ray installs for the job, on every node."""
-    driver_cpus: float = Field(0.0, ge=0)
-    """What the driver reserves beside its workers."""
-    driver_resources: dict[str, float] = {}
-    """Custom resources that place the driver on a kind of node."""
-    stop_wait_s: float = Field(120.0, ge=1)
-    """How long a job that is stopped may take over it before it is killed."""
-
-    @field_validator("env_vars")
-    @classmethod
-    def _no_secrets(cls, variables: dict[str, str]) -> dict[str, str]:
-        for name in variables:
-            if any(word in name.upper().split("_") for word in _SECRET_WORDS):
-                raise ValueError(
-                    f"{name} looks like a secret, which a configuration and the dashboard would show: set it in the "
-                    "environment of the nodes"
-                )
-        return variables
-
-
 class RunSettings(Settings):
     """Everything that decides a run."""
 
@@ -336,11 +303,11 @@ class RunSettings(Settings):
         return self
 
 
-def load(path: Path, overrides: list[str]) -> RunSettings:
-    """Read a configuration file and apply overrides.
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a configuration file says, unchecked.
 
     Raises:
-        BadInput: the file cannot be read, or a field is unknown, missing or out of range.
+        BadInput: it cannot be read, or holds no settings.
     """
     try:
         raw = yaml.safe_load(path.read_text())
@@ -352,6 +319,16 @@ def load(path: Path, overrides: list[str]) -> RunSettings:
         raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise BadInput(f"{path}: must hold a mapping of settings")
+    return raw
+
+
+def load(path: Path, overrides: list[str]) -> RunSettings:
+    """Read a configuration file and apply overrides.
+
+    Raises:
+        BadInput: the file cannot be read, or a field is unknown, missing or out of range.
+    """
+    raw = read_mapping(path)
     for one in overrides:
         override(raw, one)
     try:

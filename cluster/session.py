@@ -19,9 +19,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import reward.deployment
 import rollout.deployment
-from cluster.config import BadInput, ClusterSettings, RunSettings
+from cluster.config import BadInput, RunSettings
 from cluster.jobs.placement import Plan, nodes_of, plan, require, roles
 from cluster.monitoring.dashboard import provision
+from cluster.settings import ClusterSettings
 
 _ANSWER_S = 10.0
 """Longest wait for a cluster's host to take a connection."""

@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 import rollout.deployment
-from cluster.config import BadInput, ClusterSettings, TeacherSettings
+from cluster.config import BadInput, TeacherSettings
 from cluster.data.teacher import Answer, Fetch, Fields, NoAnswer, Teacher
 from cluster.data.teacher import Question as Request
 from cluster.experience.collection import Sampler
 from cluster.session import PoolNotStarted, connected, serving, worker_environment
+from cluster.settings import ClusterSettings
 from rl.benchmarks.asking import Question
 from rl.prompts import chat_ids
 from rl.seeds import derived_seed

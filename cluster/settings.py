@@ -1,0 +1,40 @@
+"""Settings of the Ray cluster that carries a run out."""
+
+from pydantic import Field, model_validator
+
+from cluster.secrets import holds_a_secret, names_a_secret
+from rl.settings import Settings
+
+
+class ClusterSettings(Settings):
+    """The Ray cluster a run uses."""
+
+    address: str | None = None
+    """`auto`, or a cluster's address; None starts a local one and ends it with the run."""
+    dashboard: bool = True
+    """Whether a local cluster serves Ray's dashboard."""
+    wait_for_nodes_s: float = Field(0.0, ge=0)
+    """How long a run waits for a cluster that grows (an autoscaler's) to have room for it."""
+    python: str = "python"
+    """This and the rest are for `codereason submit`: the interpreter that runs the job on the cluster."""
+    env_vars: dict[str, str] = {}
+    """Environment of the job, which the dashboard shows: no secrets. Those belong into the environment of the nodes."""
+    pip: list[str] = []
+    """Packages that Ray installs for the job, on every node."""
+    driver_cpus: float = Field(0.0, ge=0)
+    """What the driver reserves beside its workers."""
+    driver_resources: dict[str, float] = {}
+    """Custom resources that place the driver on a kind of node."""
+    stop_wait_s: float = Field(120.0, ge=1)
+    """How long a job that is stopped may take over it before it is killed."""
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> "ClusterSettings":
+        shown = "which a configuration and the dashboard would show: set it in the environment of the nodes"
+        for name, value in self.env_vars.items():
+            if names_a_secret(name) or holds_a_secret(value):
+                raise ValueError(f"env_vars: {name} looks like a secret, {shown}")
+        for place, package in enumerate(self.pip):
+            if holds_a_secret(package):
+                raise ValueError(f"pip.{place} has a password in its URL, {shown} and write ${{NAME}} for it")
+        return self
