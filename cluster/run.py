@@ -27,9 +27,10 @@ from cluster.evaluation.heldout import evaluate_weights, gains, summarise
 from cluster.evaluation.live import LONGEST_WAIT_S
 from cluster.experience.stream import ExperienceStream, StreamClient, StreamJob
 from cluster.jobs.placement import Plan
-from cluster.monitoring.loggers import figures, flat, open_loggers, require_installed
+from cluster.monitoring.loggers import figures, open_loggers, require_installed
 from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.progress import counting, following
+from cluster.resuming import flat
 from cluster.runs import RunFolder, link_model, write_whole
 from cluster.session import Pools, application_names, beside_the_driver, connected, placement_plan, ray_session
 from learner.scratch import write_scratch_model
@@ -73,10 +74,12 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
         BadInput: the settings do not fit what is on disk or the data.
     """
     run = RunFolder(folder.resolve())
-    run.open(settings)
     weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
     with run.locked():
+        changed = run.open(settings)
+        if changed:
+            console.print(f"changed: {'; '.join(changed)}", markup=False, highlight=False, soft_wrap=True)
         plan = _plan(job, weights, until)
         left = [name for name, _ in plan if name not in run.finished_stages()]
         if left:
@@ -185,7 +188,7 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
     run = job.run
     metrics_log: Any = ray.remote(MetricsLog)
     log = metrics_log.options(num_cpus=0, scheduling_strategy=beside_the_driver()).remote(
-        run, stage, job.settings.loggers, flat(job.settings)
+        run, stage, job.settings.loggers, flat(job.settings.model_dump(mode="json"))
     )
     supervised = learner.supervised.SupervisedJob(
         model_folder=str(run.model(start_from)),
@@ -251,7 +254,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             sync_deadline_s=job.settings.rollout.sync_deadline_s,
             applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
             loggers=job.settings.loggers,
-            shown=flat(job.settings),
+            shown=flat(job.settings.model_dump(mode="json")),
             evaluation=job.settings.evaluation,
         )
     )

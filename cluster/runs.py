@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster.config import BadInput, RunSettings, dump
+import yaml
+
+from cluster.config import BadInput, RunSettings, dump, read_mapping
+from cluster.resuming import differences
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -49,20 +52,28 @@ class RunFolder:
         """The folder of a stage's scored trajectories, a file a step."""
         return self.path / "rollouts" / stage
 
-    def open(self, settings: RunSettings) -> None:
-        """Create the run, or go on with it.
+    def open(self, settings: RunSettings) -> list[str]:
+        """Create the run, or go on with it; to be called with the run `locked`.
+
+        Returns:
+            What differs from the settings it had, of those that may (`cluster.resuming.MAY_CHANGE`).
 
         Raises:
-            BadInput: a run of this name exists with other settings.
+            BadInput: a run of this name exists with settings that give other results.
         """
         config = self.path / "config.yaml"
         resolved = dump(settings)
-        if config.exists() and config.read_text() != resolved:
-            raise BadInput(
-                f"{config}: this run was started with other settings; give the new one another name (name=OTHER) or "
-                f"delete {self.path}"
-            )
+        changed: list[str] = []
+        if config.exists():
+            # Both as YAML gives them back, so that nothing differs but what is written differently.
+            deciding, changed = differences(read_mapping(config), yaml.safe_load(resolved))
+            if deciding:
+                raise BadInput(
+                    f"{config}: this run was started with other settings: {deciding[0]}; give the new one another name "
+                    f"(name=OTHER) or delete {self.path}"
+                )
         write_whole(config, resolved)
+        return changed
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -71,6 +82,7 @@ class RunFolder:
         Raises:
             BadInput: another process is at it.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

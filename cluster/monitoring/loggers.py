@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster.config import BadInput, RunSettings
+from cluster.config import BadInput
 
 _PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
 
@@ -140,19 +140,4 @@ def figures(stage: str, row: Mapping[str, Any]) -> dict[str, float]:
             found |= {f"{stage}/{key}/{inner}": float(number) for inner, number in value.items()}
         elif isinstance(value, int | float) and key != "step":
             found[f"{stage}/{key}"] = float(value)
-    return found
-
-
-def flat(settings: RunSettings) -> dict[str, Any]:
-    """The settings by their key.path, as an override names them."""
-    found: dict[str, Any] = {}
-
-    def walk(section: dict[str, Any], path: str) -> None:
-        for name, value in section.items():
-            if isinstance(value, dict) and value:
-                walk(value, f"{path}{name}.")
-            else:
-                found[f"{path}{name}"] = value
-
-    walk(settings.model_dump(mode="json"), "")
     return found

@@ -1,11 +1,13 @@
 """A run on disk: what may go on, what is done, and metrics that survive a crash."""
 
 import json
+import re
 
 import pytest
 
 from cluster import runs
-from cluster.config import BadInput, RunSettings
+from cluster.config import BadInput, RunSettings, dump
+from cluster.resuming import MAY_CHANGE, flat
 from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
 
 SPLIT = {"problems": 4, "chains": True}
@@ -19,14 +21,86 @@ def run(tmp_path):
     return RunFolder(tmp_path / "run")
 
 
-def test_a_run_goes_on_with_the_same_settings_only(run):
+def changed(settings, **sections):
+    """The settings with some fields of some sections changed."""
+    raw = settings.model_dump()
+    for section, fields in sections.items():
+        raw[section] = raw[section] | fields if isinstance(fields, dict) else fields
+    return RunSettings.model_validate(raw)
+
+
+def test_a_run_goes_on_with_the_same_settings(run):
+    assert run.open(SETTINGS) == []
+    written = (run.path / "config.yaml").read_text()
+    assert RunFolder(run.path).open(SETTINGS) == []
+    assert (run.path / "config.yaml").read_text() == written
+
+
+def test_how_a_run_is_carried_out_may_change_and_is_told(run):
+    run.open(SETTINGS)
+    other = changed(
+        SETTINGS,
+        learner={"workers": 4, "resources": {"learner": 1.0}},
+        rollout={"replicas": 3, "drain_s": 5.0},
+        cluster={"address": "auto", "stop_wait_s": 9.0},
+        loggers=["wandb"],
+    )
+    assert sorted(run.open(other)) == [
+        "cluster.address was None, is now auto",
+        "cluster.stop_wait_s was 120.0, is now 9.0",
+        "learner.resources.learner was nothing, is now 1.0",
+        "learner.workers was 2, is now 4",
+        "loggers was [], is now ['wandb']",
+        "rollout.drain_s was 20.0, is now 5.0",
+        "rollout.replicas was 1, is now 3",
+    ]
+    assert (run.path / "config.yaml").read_text() == dump(other)
+    assert run.open(other) == []
+
+
+DECIDING = {
+    "seed was 1, is now 2": {"seed": 2},
+    "model.layers was 4, is now 3": {"model": {"layers": 3}},
+    "sft.lr was 0.002, is now 0.1": {"sft": {"lr": 0.1}},
+    "rl.steps was 50, is now 51": {"rl": {"steps": 51}},
+    "evaluation.samples was 4, is now 5": {"evaluation": {"samples": 5}},
+    "reward.wall_s was 5.0, is now 6.0": {"reward": {"wall_s": 6.0, "replicas": 7}},
+    "rollout.dtype was float32, is now bfloat16": {"rollout": {"dtype": "bfloat16"}},
+    "controls was [], is now ['step']": {"controls": ["step"]},
+    # Without a dtype of its own the learner takes bfloat16 on GPUs.
+    "learner.dtype was float32, is now bfloat16": {"learner": {"num_gpus": 1.0}},
+}
+
+
+@pytest.mark.parametrize("told", DECIDING)
+def test_what_decides_results_may_not_change_and_the_first_is_named(run, told):
     run.open(SETTINGS)
     written = (run.path / "config.yaml").read_text()
-    RunFolder(run.path).open(SETTINGS)
-    with pytest.raises(BadInput, match=r"config\.yaml: this run was started with other settings") as error:
-        run.open(SETTINGS.model_copy(update={"seed": 2}))
+    with pytest.raises(
+        BadInput, match=re.escape(f"config.yaml: this run was started with other settings: {told};")
+    ) as error:
+        run.open(changed(SETTINGS, **DECIDING[told]))
     assert "\n" not in str(error.value)
     assert (run.path / "config.yaml").read_text() == written
+
+
+def test_every_setting_that_may_change_is_one():
+    endpoint = {"base_url": "http://HOST/v1", "model": "m"}
+    engines = {"in_process": {"max_length": 8192, "resources": {"rollout": 1.0}}, "model": "m"}
+    pools = {pool: {"resources": {"kind": 1.0}} for pool in ("rollout", "reward", "learner")}
+    keys = set()
+    for teacher in (endpoint, engines):
+        keys |= set(flat(changed(SETTINGS, data={"teacher": teacher}, **pools).model_dump(mode="json")))
+    for one in MAY_CHANGE:
+        assert any(key == one or key.startswith(f"{one}.") for key in keys), one
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [1"])
+def test_a_run_whose_configuration_is_damaged_is_named(run, text):
+    run.open(SETTINGS)
+    (run.path / "config.yaml").write_text(text)
+    with pytest.raises(BadInput, match=r"config\.yaml: (not YAML|must hold a mapping)"):
+        run.open(SETTINGS)
 
 
 def test_finished_stages_are_remembered_in_order(run):

@@ -3,7 +3,8 @@
 import pytest
 
 from cluster.config import BadInput, load
-from cluster.monitoring.loggers import figures, flat, open_loggers, require_installed
+from cluster.monitoring.loggers import figures, open_loggers, require_installed
+from cluster.resuming import flat
 from tests.conftest import ROOT
 
 ROW = {"step": 3, "loss": 0.5, "verdicts": {"ok": 0.25}, "note": "text"}
@@ -14,7 +15,7 @@ def test_the_numbers_of_a_row_are_flat_under_their_stage():
 
 
 def test_settings_are_shown_by_the_names_that_overrides_have():
-    shown = flat(load(ROOT / "configs" / "smoke.yaml", ["rl.steps=9"]))
+    shown = flat(load(ROOT / "configs" / "smoke.yaml", ["rl.steps=9"]).model_dump(mode="json"))
     assert shown["rl.steps"] == 9
     assert shown["data.rl.problems"] == 32
     assert shown["name"] == "smoke"

@@ -1,0 +1,66 @@
+"""Which settings of a run may change when it goes on, and which may not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from learner.settings import LearnerSettings
+
+_SHARE = ("replicas", "num_cpus", "num_gpus", "resources", "threads")
+_ENGINES = (*_SHARE, "gpu_memory", "kv_cache_gib", "drain_s", "sync_deadline_s")
+_REWARD = ("replicas", "max_replicas", "target_in_flight", "slots", "max_in_flight", "max_waiting", "num_cpus", "resources")
+_LEARNER = ("workers", "num_cpus", "num_gpus", "resources", "threads", "max_failures")
+
+MAY_CHANGE = (
+    "cluster",
+    "loggers",
+    *(f"rollout.{name}" for name in _ENGINES),
+    *(f"reward.{name}" for name in _REWARD),
+    *(f"learner.{name}" for name in _LEARNER),
+    *(f"data.teacher.in_process.{name}" for name in _ENGINES),
+    *(f"data.teacher.{name}" for name in ("in_flight", "deadline_s", "longest_wait_s", "down_after")),
+)
+"""Sections and fields that say where, by how many and how patiently a run is carried out, and who is told of it. With others
+it gives the same figures, but for rounding and the draws of responses that were under way. Everything else decides them."""
+
+_ABSENT = "nothing"
+
+
+def flat(section: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """A mapping's values by their key.path, as an override names them."""
+    found: dict[str, Any] = {}
+    for name, value in section.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{path}{name}.")
+        else:
+            found[f"{path}{name}"] = value
+    return found
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What differs between two resolved configurations, each as `key.path was X, is now Y`.
+
+    Returns:
+        What decides the results, and what may change.
+    """
+    old, new = _meant(flat(before)), _meant(flat(now))
+    deciding: list[str] = []
+    free: list[str] = []
+    for key in dict.fromkeys([*new, *old]):
+        was, becomes = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        if was != becomes:
+            (free if _may_change(key) else deciding).append(f"{key} was {was}, is now {becomes}")
+    return deciding, free
+
+
+def _may_change(key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)
+
+
+def _meant(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same without what is empty, and with the precision that the learner has.
+
+    Without a `dtype` that follows from its number of GPUs, which may change.
+    """
+    dtype, gpus = settings.get("learner.dtype"), settings.get("learner.num_gpus", 0.0)
+    given = {key: value for key, value in settings.items() if value != {}}
+    return given | {"learner.dtype": LearnerSettings.model_construct(dtype=dtype, num_gpus=gpus).precision}
