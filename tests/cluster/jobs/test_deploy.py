@@ -61,6 +61,20 @@ def test_rays_own_schema_takes_the_cluster_file(monkeypatch):
     assert "--dashboard-host=127.0.0.1" in "".join(whole["head_start_ray_commands"])
 
 
+@pytest.mark.parametrize("kind", ["", '{"rollout": 1}', '{"reward": 64, "learner": 1}'])
+def test_a_worker_by_ssh_starts_with_the_resources_it_names(tmp_path, kind):
+    binaries = tmp_path / "codereason" / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "ray").write_text('#!/bin/sh\nprintf "%s\\n" "$RAY_AUTH_MODE" "$@"\n')
+    (binaries / "ray").chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "RAY_HEAD_IP": "192.0.2.10"}
+    if kind:
+        environment["CODEREASON_RESOURCES"] = kind
+    command = manifest("ray-up.yaml")["worker_start_ray_commands"][-1]
+    ran = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["token", "start", "--address=192.0.2.10:6379", f"--resources={kind or '{}'}"]
+
+
 @pytest.mark.parametrize("spec", cluster_specs(), ids=["cluster", "job"])
 def test_kuberay_knows_every_field_and_workers_are_of_three_kinds(spec):
     assert set(spec) <= CLUSTER_FIELDS
