@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A run under Slurm: sbatch cluster/jobs/deploy/slurm.sh CONFIG [key.path=value ..]
-# Submit it from the checkout, which, like CODEREASON_RUNS, every node must see. Slurm sends SIGTERM before the time is up and
-# queues the job again; the run then goes on from its last checkpoint.
+# Submit it from the checkout, which, like CODEREASON_RUNS, every node must see. Slurm sends SIGUSR1 before the time is up; the
+# run then ends, the job is queued again, and goes on from its last checkpoint. SIGTERM, as `scancel` sends it, only ends it.
 #SBATCH --job-name=codereason
 #SBATCH --nodes=3
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:TERM@300
+#SBATCH --signal=B:USR1@300
 #SBATCH --requeue
 #SBATCH --output=%x-%j.log
 set -euo pipefail
@@ -39,19 +39,29 @@ for node in "${nodes[@]:1}"; do
     srun --nodes=1 --ntasks=1 --overlap -w "$node" ray start --address="$head_ip:$port" --block &
 done
 
-# Slurm's signal may come at any time from here on.
-run="" stopped=""
-trap 'stopped=yes; [ -z "$run" ] || kill -TERM "$run"' TERM
+# A signal may come at any time from here on, and again when the run has ended.
+run="" stopped="" out_of_time=""
+end_run() {
+    stopped=yes
+    [ -z "$run" ] || kill -TERM "$run" 2>/dev/null || true
+}
+trap end_run TERM
+trap 'out_of_time=yes; end_run' USR1
 
 # The run waits for its nodes by itself, says what is missing after that time, and ends by SIGTERM as by Ctrl-C.
 srun --nodes=1 --ntasks=1 --overlap -w "$head_node" \
     python -m cluster run "$@" "cluster.address=$head_ip:$port" cluster.wait_for_nodes_s=600 --runs "$runs" &
 run=$!
-[ -z "$stopped" ] || kill -TERM "$run"
-# `wait` ends at the trapped signal; the second one waits for the run to have put things away.
+[ -z "$stopped" ] || end_run
+# `wait` ends at a trapped signal; the next one waits for the run to have put things away.
 status=0
 wait "$run" || status=$?
-if [ "$status" -gt 128 ] && kill -0 "$run" 2>/dev/null; then
+while kill -0 "$run" 2>/dev/null; do
+    status=0
     wait "$run" || status=$?
+done
+# --requeue is for lost nodes and preemption; a job whose time is up has to ask for it.
+if [ -n "$out_of_time" ] && [ "$status" -ne 0 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

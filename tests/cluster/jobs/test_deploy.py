@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -126,11 +127,15 @@ def test_the_slurm_script_is_bash_and_says_how_it_is_called():
 
 
 STAND_IN = {
-    "scontrol": "echo node-a; echo node-b",
+    "scontrol": 'if [ "$1" = requeue ]; then echo "scontrol $*" >> "$CALLS"; else echo node-a; echo node-b; fi',
     "srun": 'while [ "${1:0:2}" = "--" ] || [ "$1" = "-w" ]; do [ "$1" = "-w" ] && shift; shift; done; exec "$@"',
     "hostname": "echo 192.0.2.1 192.0.2.2",
     "ray": 'echo "ray $* $RAY_AUTH_MODE $(stat -c %a "$RAY_AUTH_TOKEN_PATH")" >> "$CALLS"',
-    "python": 'echo "python $*" >> "$CALLS"; trap \'echo ended >> "$CALLS"; exit 130\' TERM; sleep "$RUN_S" & wait $!',
+    # Like a run, it waits for its nodes.
+    "python": """trap 'echo ended >> "$CALLS"; exit 130' TERM
+until [ "$(grep -c "^ray" "$CALLS")" = 2 ]; do sleep 0.1; done
+echo "python $*" >> "$CALLS"
+sleep "$RUN_S" & wait $!""",
 }
 
 
@@ -174,7 +179,12 @@ def test_slurm_starts_a_head_and_workers_with_a_token_and_then_the_run(slurm):
     assert not list(folder.glob(".codereason-*"))
 
 
-def test_slurms_signal_ends_the_run_cleanly(slurm):
+@pytest.mark.parametrize(
+    ("sent", "last"),
+    [(signal.SIGUSR1, ["ended", "scontrol requeue 7"]), (signal.SIGTERM, ["ended"])],
+    ids=["time", "scancel"],
+)
+def test_a_signal_ends_the_run_cleanly_and_at_the_time_limit_the_job_is_queued_again(slurm, sent, last):
     start, folder = slurm
     process = start(30)
     for _ in range(200):
@@ -182,7 +192,7 @@ def test_slurms_signal_ends_the_run_cleanly(slurm):
             break
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=0.1)
-    process.terminate()
+    process.send_signal(sent)
     assert process.wait(timeout=30) == 130
-    assert calls(folder)[-1] == "ended"
+    assert calls(folder)[3:] == last
     assert not list(folder.glob(".codereason-*"))
