@@ -20,12 +20,13 @@ from typing import Any
 from pydantic import BaseModel
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from cluster.config import BadInput, RunSettings, dump
+from cluster.config import BadInput, RunSettings, SplitSettings, dump
 from cluster.jobs.asking import ANSWER_S, Result, ask
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = ("rl", "rollout", "reward", "learner", "cluster")
 _CONFIG = "job.yaml"
+_DATA_FILES = (".parquet", ".jsonl", ".json", ".csv")
 
 _UPLOAD_S = 300.0
 """Longest wait for an answer where the code is sent along."""
@@ -189,7 +190,7 @@ def stage(settings: RunSettings, folder: Path, base: Path) -> None:
     for room in _ROOMS:
         shutil.copytree(_ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / _CONFIG).write_text(dump(settings))
-    for field, path in _paths(settings):
+    for field, path in [*_paths(settings), *_folders_or_names(settings, base)]:
         if path.is_absolute():
             continue
         source, target = base / path, folder / path
@@ -202,6 +203,25 @@ def stage(settings: RunSettings, folder: Path, base: Path) -> None:
             shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             shutil.copy2(source, target)
+
+
+def _folders_or_names(settings: RunSettings, base: Path) -> Iterator[tuple[str, Path]]:
+    """Paths in the fields that may also hold a name on the hub, which stays where it is."""
+    fields = {"pretrained": settings.pretrained}
+    for name, split in settings.data:
+        if isinstance(split, SplitSettings) and split.dataset is not None:
+            fields[f"data.{name}.dataset.path"] = split.dataset.path
+    for field, given in fields.items():
+        if given is not None and (_is_a_path(given) or (base / given).exists()):
+            yield field, Path(given)
+    teacher = settings.data.teacher
+    if teacher is not None and teacher.in_process is not None:
+        yield "data.teacher.model", Path(teacher.model)
+
+
+def _is_a_path(given: str) -> bool:
+    """Whether this can be no name on the hub, which is NAME or OWNER/NAME."""
+    return given.startswith((".", "/", "~")) or given.count("/") > 1 or given.endswith(_DATA_FILES)
 
 
 def _paths(value: Any, field: str = "") -> Iterator[tuple[str, Path]]:

@@ -13,7 +13,8 @@ import requests
 import yaml
 
 from cluster.config import BadInput, load
-from cluster.jobs.submission import entrypoint, runtime_environment, stage, submission_id, within
+from cluster.jobs.asking import within
+from cluster.jobs.submission import entrypoint, runtime_environment, stage, submission_id
 
 ROOT = Path(__file__).resolve().parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -73,6 +74,59 @@ def test_a_path_that_cannot_be_sent_is_named(tmp_path, path, message):
     folder.mkdir()
     with pytest.raises(BadInput, match=rf"data.rl.file: {path} {message}"):
         stage(load(SMOKE, [f"data.rl={{problems: 3, file: {path}}}"]), folder, tmp_path)
+
+
+DATASET = "data.rl={{problems: 3, dataset: {{path: {}}}}}"
+TAUGHT = "data.teacher={{model: {}, in_process: {{max_length: 8192}}}}"
+
+
+def staged(tmp_path, *changes):
+    """What is sent of a base that holds `models/mine` and `data/mine`, beside the rooms and the configuration."""
+    base, folder = tmp_path / "base", tmp_path / "job"
+    for name in ("models/mine/config.json", "data/mine/rows.jsonl"):
+        (base / name).parent.mkdir(parents=True)
+        (base / name).write_text("{}\n")
+    folder.mkdir()
+    raw = yaml.safe_load(SMOKE.read_text())
+    raw.pop("model")
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(raw))
+    stage(load(config, list(changes)), folder, base)
+    files = [file for name in ("models", "data") for file in (folder / name).rglob("*.json*")]
+    return {str(file.relative_to(folder)) for file in files}
+
+
+@pytest.mark.parametrize(
+    ("change", "sent"),
+    [
+        ("pretrained=models/mine", {"models/mine/config.json"}),
+        ("pretrained=./models/mine", {"models/mine/config.json"}),
+        ("pretrained=Qwen/Qwen2.5-Coder-0.5B", set()),
+        ("pretrained=gpt2", set()),
+        ("pretrained=/on/the/nodes", set()),
+        (DATASET.format("data/mine"), {"data/mine/rows.jsonl"}),
+        (DATASET.format("data/mine/rows.jsonl"), {"data/mine/rows.jsonl"}),
+        (DATASET.format("google-research-datasets/mbpp"), set()),
+        (TAUGHT.format("models/mine"), {"models/mine/config.json"}),
+        ("data.teacher={model: models/mine, base_url: 'http://HOST/v1'}", set()),
+    ],
+)
+def test_folders_are_sent_and_names_on_the_hub_are_not(tmp_path, change, sent):
+    assert staged(tmp_path, change) == sent
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "path"),
+    [
+        ("pretrained=./models/none", "pretrained", "models/none"),
+        ("pretrained=runs/demo/model", "pretrained", "runs/demo/model"),
+        (DATASET.format("data/none.jsonl"), "data.rl.dataset.path", "data/none.jsonl"),
+        (TAUGHT.format("models/none"), "data.teacher.model", "models/none"),
+    ],
+)
+def test_a_folder_that_is_missing_is_named(tmp_path, change, field, path):
+    with pytest.raises(BadInput, match=f"{field}: {path} is not there"):
+        staged(tmp_path, change)
 
 
 def test_a_call_is_given_up_at_its_deadline():
