@@ -30,16 +30,22 @@ def submit(
     overrides: Overrides = None,
     address: Address = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what the job prints until it ends.")] = False,
-    runs: Annotated[Path, typer.Option("--runs", help="Folder for runs, as the cluster's nodes see it.")] = Path("runs"),
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Folder for runs, as the cluster's nodes see it; ./runs on this machine.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a run as a job of a Ray cluster. The job goes on when this command ends."""
-    from cluster.jobs.submission import Cluster
+    from cluster.jobs.submission import Cluster, given_address, is_elsewhere
 
     settings = load(config, overrides or [])
+    where = given_address(address)
+    if runs is None and is_elsewhere(where):
+        raise BadInput(f"{where}: a cluster elsewhere wants --runs FOLDER, a folder that all its nodes see at that path")
+    folder = (runs or Path("runs")).absolute()
     cluster = Cluster(address)
-    job = cluster.submit(settings, runs.absolute())
-    shown = json.dumps({"job": job, "run": str(runs.absolute() / settings.name)})
+    job = cluster.submit(settings, folder)
+    shown = json.dumps({"job": job, "run": str(folder / settings.name)})
     typer.echo(shown if as_json else f"job {job}", err=as_json and follow)
     if follow:
         _follow(cluster, job)

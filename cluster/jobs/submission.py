@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
@@ -49,7 +50,7 @@ class Cluster:
         Raises:
             BadInput: it does not answer in time, or wants another token.
         """
-        self._where = address or next(filter(None, map(os.environ.get, _ADDRESS_VARIABLES)), "this machine")
+        self._where = given_address(address) or "this machine"
         self._answer_s = answer_s
         if address is not None:
             # Ray lets these win over an address that was given.
@@ -145,6 +146,19 @@ class Cluster:
 
     def _ask(self, call: Callable[[], Result], deadline_s: float | None = None) -> Result:
         return ask(self._where, call, deadline_s or self._answer_s, "give its dashboard's URL by --address")
+
+
+def given_address(address: str | None) -> str | None:
+    """The cluster that is meant: this one, or the environment's; None is one on this machine."""
+    return address or next(filter(None, map(os.environ.get, _ADDRESS_VARIABLES)), None)
+
+
+def is_elsewhere(address: str | None) -> bool:
+    """Whether an address is one of another machine."""
+    if address in (None, "auto", "local"):
+        return False
+    host = urlsplit(address if "://" in address else f"//{address}").hostname
+    return host not in ("localhost", "127.0.0.1", "::1")
 
 
 async def _next(pieces: Any) -> str | None:

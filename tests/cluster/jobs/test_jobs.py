@@ -12,9 +12,10 @@ import pytest
 import requests
 import yaml
 
+from cluster.commands.jobs import submit
 from cluster.config import BadInput, load
 from cluster.jobs.asking import within
-from cluster.jobs.submission import entrypoint, runtime_environment, stage, submission_id
+from cluster.jobs.submission import entrypoint, is_elsewhere, runtime_environment, stage, submission_id
 
 ROOT = Path(__file__).resolve().parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -41,6 +42,25 @@ def test_the_command_takes_the_shells_place_and_is_quoted():
     assert entrypoint(settings, Path("/nfs/my runs")) == (
         "exec '/opt/with space/python' -m cluster run job.yaml --runs '/nfs/my runs'"
     )
+
+
+ELSEWHERE = ["http://HOST:8265", "https://ray.example", "HOST:6379", "ray://192.0.2.1:10001", "http://[2001:db8::1]:8265"]
+HERE = [None, "auto", "local", "http://127.0.0.1:8265", "http://localhost:8265", "127.0.0.1:6379", "http://[::1]:8265"]
+
+
+@pytest.mark.parametrize("address", [*ELSEWHERE, *HERE])
+def test_a_cluster_is_here_or_elsewhere(address):
+    assert is_elsewhere(address) == (address in ELSEWHERE)
+
+
+@pytest.mark.parametrize("named", ["option", "RAY_ADDRESS"])
+def test_a_cluster_elsewhere_is_not_sent_a_folder_of_this_machine(monkeypatch, named):
+    for variable in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
+        monkeypatch.delenv(variable, raising=False)
+    if named != "option":
+        monkeypatch.setenv(named, "http://HOST:8265")
+    with pytest.raises(BadInput, match=r"^http://HOST:8265: a cluster elsewhere wants --runs FOLDER"):
+        submit(SMOKE, address="http://HOST:8265" if named == "option" else None)
 
 
 def test_the_runtime_environment_comes_from_the_configuration():
