@@ -17,7 +17,6 @@ from cluster.runs import RunFolder, find_run
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
-    from cluster.jobs.scaling import LivePools
     from cluster.jobs.submission import Cluster
 
 JobName = Annotated[str, typer.Argument(help="A submission id, or the name of a run: the newest job of it.")]
@@ -142,10 +141,10 @@ def scale(
     as_json: AsJson = False,
 ) -> None:
     """Give the pools of a run that goes on more or fewer replicas, without a pause and without losing a sample."""
-    from cluster.jobs.scaling import wishes
+    from cluster.jobs.scaling import LivePools, wishes
 
     wanted = wishes(pools)
-    live = _live_pools(run, runs, address)
+    live = LivePools(*live_run(run, runs, address))
     asked: list[str] = []
     try:
         for pool, replicas in wanted.items():
@@ -166,22 +165,21 @@ def scale(
     typer.echo(json.dumps(states) if as_json else shown)
 
 
-def _live_pools(run: str, runs: Path, address: str | None) -> "LivePools":
-    """The pools of a run: at the address, or where the run itself says that its cluster's dashboard is.
+def live_run(run: str, runs: Path, address: str | None) -> tuple[str, str]:
+    """The name of a run, which its pools bear, and its cluster's dashboard: the address, or where the run says that it is.
 
     Raises:
         BadInput: the run does not go on, or its cluster has no dashboard.
     """
-    from cluster.jobs.scaling import LivePools
-
     folder = find_run(run, runs)
     if folder is None:
         if address is None:
             raise BadInput(f"{run}: no run there (config.yaml is missing in {runs / run}); or give --address")
-        return LivePools(run, address)
+        return run, address
     url = address or RunFolder(folder.resolve()).dashboard
     if url is None:
         raise BadInput(f"{run}: not going on at present")
     if not url:
         raise BadInput(f"{run}: its cluster has no dashboard to be asked through; set cluster.dashboard to true")
-    return LivePools(folder.resolve().name, url)
+    # A study's runs are in NAME/seed-1 and called NAME-seed-1.
+    return load(folder / "config.yaml", []).name, url

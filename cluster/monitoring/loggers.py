@@ -53,8 +53,8 @@ class WeightsAndBiases:
         mode: Any = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "codereason"),
-            name=run.name,
-            id=run.name,
+            name=config["name"],
+            id=config["name"],
             resume="allow",
             dir=str(run),
             config=dict(config),
@@ -86,9 +86,9 @@ class MLflow:
         self._client = MlflowClient(uri)
         experiment = self._client.get_experiment_by_name("codereason")
         place = experiment.experiment_id if experiment else self._client.create_experiment("codereason")
-        named = f"attributes.run_name = '{run.name}'"
+        named = f"attributes.run_name = '{config['name']}'"
         found = self._client.search_runs([place], filter_string=named, max_results=1)
-        made = found[0] if found else self._client.create_run(place, run_name=run.name)
+        made = found[0] if found else self._client.create_run(place, run_name=config["name"])
         self._id = made.info.run_id
         if not found:
             for name, value in config.items():
@@ -127,7 +127,7 @@ def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any]) -> 
     Args:
         names: which.
         run: the run's folder.
-        config: the settings to show, flat.
+        config: the settings to show, flat; `name` is what the run is called.
     """
     return [_LOGGERS[name](run, config) for name in names]
 

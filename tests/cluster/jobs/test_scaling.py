@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config import BadInput
+from cluster.commands.jobs import live_run
+from cluster.config import BadInput, load
 from cluster.jobs.scaling import LivePools, PoolState, pool_state, wishes
+from cluster.runs import RunFolder
 from tests.conftest import ROOT
 
 CALLED_ALL_THE_TIME = """
@@ -89,6 +91,15 @@ def test_a_run_that_does_not_go_on_is_told(tmp_path):
     assert time.monotonic() - began < 30
 
 
+def test_a_run_is_scaled_by_its_name_wherever_its_folder_is(tmp_path):
+    run = RunFolder(tmp_path / "study" / "seed-1")
+    run.open(load(ROOT / "configs" / "smoke.yaml", ["name=study-seed-1"]))
+    with run.locked(), run.live("http://127.0.0.1:8265"):
+        assert live_run(str(run.path), tmp_path, None) == ("study-seed-1", "http://127.0.0.1:8265")
+        assert live_run("study/seed-1", tmp_path, "http://HOST:1") == ("study-seed-1", "http://HOST:1")
+    assert live_run("elsewhere", tmp_path, "http://HOST:1") == ("elsewhere", "http://HOST:1")
+
+
 @pytest.mark.parametrize("given", ["reward", "reward=0", "reward=-1", "reward=two", "learner=2", "=3"])
 def test_a_wish_that_is_none_is_named(given):
     with pytest.raises(BadInput, match=rf"{given}: must be rollout=N or reward=N"):
@@ -111,8 +122,6 @@ def test_a_pool_has_settled_when_nothing_starts_or_drains():
 
 
 def test_a_run_tells_where_its_cluster_is_only_while_it_goes_on(tmp_path):
-    from cluster.runs import RunFolder
-
     run = RunFolder(Path(tmp_path))
     assert run.dashboard is None
     with run.locked(), run.live("http://127.0.0.1:8265"):

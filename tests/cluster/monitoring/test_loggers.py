@@ -1,5 +1,8 @@
 """Figures in TensorBoard's, Weights & Biases' and MLflow's own files, read back with their own readers."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from cluster.config import BadInput, load
@@ -61,25 +64,59 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for step in (1, 2):
-        (logger,) = open_loggers(["mlflow"], tmp_path, {"rl.steps": 9})
+        (logger,) = open_loggers(["mlflow"], tmp_path / "seed-1", {"name": "study-seed-1", "rl.steps": 9})
         logger.log(step, {"rl/loss": step / 4})
-    client = mlflow.MlflowClient((tmp_path / "mlflow").as_uri())
+    client = mlflow.MlflowClient((tmp_path / "seed-1" / "mlflow").as_uri())
     experiment = client.get_experiment_by_name("codereason")
     (run,) = client.search_runs([experiment.experiment_id])
-    assert run.data.params == {"rl.steps": "9"}
+    assert run.info.run_name == "study-seed-1"
+    assert run.data.params == {"name": "study-seed-1", "rl.steps": "9"}
     assert [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, "rl/loss")] == [
         (1, 0.25),
         (2, 0.5),
     ]
 
 
+@pytest.fixture
+def packages(monkeypatch):
+    """Stand-ins for the two packages that need not be installed: they note what a run is called."""
+    told = []
+
+    class Client:
+        def __init__(self, uri):
+            self.experiment_id = "1"
+
+        def get_experiment_by_name(self, name):
+            return self
+
+        def search_runs(self, places, filter_string, max_results):
+            told.append(filter_string)
+            return []
+
+        def create_run(self, place, run_name):
+            told.append(run_name)
+            return SimpleNamespace(info=SimpleNamespace(run_id="1"))
+
+        def log_param(self, *parameter): ...
+
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=Client))
+    opened = SimpleNamespace(init=lambda **given: told.extend([given["name"], given["id"]]))
+    monkeypatch.setitem(sys.modules, "wandb", opened)
+    return told
+
+
+def test_a_run_of_a_study_is_called_by_its_name_and_not_by_its_folder(tmp_path, packages):
+    open_loggers(["wandb", "mlflow"], tmp_path / "study" / "seed-1", {"name": "study-seed-1"})
+    assert packages == ["study-seed-1", "study-seed-1", "attributes.run_name = 'study-seed-1'", "study-seed-1"]
+
+
 def test_weights_and_biases_is_offline_without_a_key(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     for variable in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
-    (logger,) = open_loggers(["wandb"], tmp_path, {"rl.steps": 9})
+    (logger,) = open_loggers(["wandb"], tmp_path, {"name": "study-seed-1", "rl.steps": 9})
     logger.log(1, {"rl/loss": 0.25})
     logger.close()
-    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*-study-seed-1")
     (file,) = folder.glob("*.wandb")
     assert b"rl/loss" in file.read_bytes()
