@@ -27,7 +27,10 @@ class RolloutSettings(Settings):
     """Share of a GPU's memory that one engine takes; less where a learner worker shares the GPU."""
     kv_cache_gib: int = Field(1, ge=1)
     """Memory for keys and values on CPU, in GiB."""
-    drain_s: float = Field(20.0, gt=0)
-    """How long a replica that is to go may work on what it has; what is left then is asked of another one."""
+    drain_s: float = Field(20.0, gt=0, le=45)
+    """How long a replica that is to go may work on what it has; what is left then is asked of another one.
+
+    Ray gives the end of a whole pool 60 s, its engines included.
+    """
     sync_deadline_s: float = Field(60.0, gt=0)
     """A replica that takes longer than this over new weights is replaced."""

@@ -92,6 +92,7 @@ WRONG = {
     "data.extra.problems=3": "data.extra: Extra inputs are not permitted",
     "name=a/b": "name: String should match pattern",
     "learner.zero_stage=4": "learner.zero_stage: Input should be 0, 1, 2 or 3",
+    "rollout.drain_s=60": "rollout.drain_s: Input should be less than or equal to 45",
     "reward.mode=chroot": "reward.mode: Input should be 'full', 'userns' or 'nons'",
     "controls=[rl]": "controls.0: Input should be 'sft_longer', 'terminal', 'step' or 'rl_only'",
 }
