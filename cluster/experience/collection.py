@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from cluster.monitoring.activity import Activity
@@ -23,7 +23,10 @@ _CALL_TRIES = 3
 """How often a call is made when its replica dies."""
 
 _PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-"""How long to wait before asking a full pool again: at first, and at most."""
+"""How long to wait before asking a full pool again, or one without a replica: at first, and at most."""
+
+_Gone = RayActorError | SyncDeadline | DeploymentUnavailableError
+"""What a replica answers that is no more, or too slow, and Serve for a pool that has none."""
 
 
 class PoolUnresponsive(RuntimeError):
@@ -88,9 +91,11 @@ class Sampler:
             told = await asyncio.wait_for(answer.results_async(return_exceptions=True), self._deadline_s)
         except TimeoutError:
             told = []
-        gone = [one for one in told if isinstance(one, RayActorError | SyncDeadline)]
+        except DeploymentUnavailableError as error:
+            told = [error]
+        gone = [one for one in told if isinstance(one, _Gone)]
         self.activity.lost["rollout"] += len(gone)
-        found = [one for one in told if not isinstance(one, RayActorError | SyncDeadline)]
+        found = [one for one in told if not isinstance(one, _Gone)]
         for one in found:
             if isinstance(one, BaseException):
                 raise one
@@ -113,7 +118,8 @@ class Sampler:
         """Make a call and wait for it.
 
         One that dies with its replica is made again, of another or a new one: scoring and sampling change nothing, so what
-        may have been done twice counts once. One that a full pool refuses is made again after a pause.
+        may have been done twice counts once. One that a full pool refuses is made again after a pause; so is one that finds
+        no replica, since all failed to start.
         """
         deaths, pause = 0, _PAUSE_S
         try:
@@ -121,7 +127,7 @@ class Sampler:
                 while True:
                     try:
                         return await call()
-                    except BackPressureError:
+                    except (BackPressureError, DeploymentUnavailableError):
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_S)
                     except RayActorError:

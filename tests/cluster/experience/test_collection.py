@@ -1,0 +1,68 @@
+"""Calls to a pool that has no replica at present, with a stand-in for Serve's handle. Real pools lose theirs elsewhere."""
+
+import asyncio
+
+import pytest
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError
+
+from cluster.commands.ending import interruptible
+from cluster.experience import collection
+from cluster.experience.collection import PoolUnresponsive, Sampler
+from rollout.engine import Sampling
+
+UNAVAILABLE = DeploymentUnavailableError(DeploymentID("rollout", "run-rollout"))
+SAMPLING = Sampling(samples=1, temperature=1.0, max_tokens=4, stop_token_id=0, seed=1)
+
+
+class Handle:
+    """It refuses so many calls, then answers."""
+
+    def __init__(self, refusals):
+        self.refusals = refusals
+        self.calls = 0
+        self.generate = self
+
+    async def remote(self, *question):
+        self.calls += 1
+        if self.calls <= self.refusals:
+            raise UNAVAILABLE
+        return ["answer"]
+
+    def broadcast(self, *question):
+        return self
+
+    async def results_async(self, return_exceptions):
+        raise UNAVAILABLE
+
+
+@pytest.fixture
+def sampler(tiny_model, monkeypatch):
+    monkeypatch.setattr(collection, "_PAUSE_S", 0.001)
+    return lambda handle, deadline_s=30.0: Sampler(handle, str(tiny_model), deadline_s)
+
+
+def test_a_pool_whose_replicas_failed_to_start_is_asked_again_until_it_answers(sampler):
+    handle = Handle(refusals=6)
+    assert asyncio.run(sampler(handle).sample([1], SAMPLING)) == ["answer"]
+    assert handle.calls == 7
+
+
+def test_or_until_the_deadline(sampler):
+    with pytest.raises(PoolUnresponsive, match=r"rollout pool did not return a group of 1 responses within 1 s"):
+        asyncio.run(sampler(Handle(refusals=10**9), deadline_s=1.0).sample([1], SAMPLING))
+
+
+def test_weights_that_no_replica_takes_are_told(sampler):
+    with pytest.raises(PoolUnresponsive, match=r"no rollout replica answered update_weights: .*name='rollout'"):
+        asyncio.run(sampler(Handle(0)).load("path", 1))
+
+
+def test_a_command_ends_with_one_line_where_a_pool_is_gone(capsys):
+    with pytest.raises(SystemExit) as ended, interruptible():
+        raise UNAVAILABLE
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "codereason: Deployment(name='rollout', app='run-rollout') is unavailable because it failed to deploy.\n"
+        "codereason: the same command goes on from the last checkpoint\n"
+    )
