@@ -43,6 +43,9 @@ from rollout.engine import Sampling
 Group = tuple[list[Trajectory], list[Trajectory], Seconds]
 """All responses to a problem, those that count with their advantages, and how long it took."""
 
+Batch = tuple[list[list[MiniBatch]], dict[str, Any]]
+"""For each optimizer step the mini-batch of each rank, and what is to be said of the whole."""
+
 _PROBES = 4
 _PROBE_TOKENS = 24
 
@@ -103,8 +106,7 @@ class ExperienceStream:
         self._version = -1
         self._stopped = ""
         self._version_changed = asyncio.Condition()
-        self._batches: dict[int, asyncio.Task[list[list[MiniBatch]]]] = {}
-        self._metrics: dict[int, dict[str, Any]] = {}
+        self._batches: dict[int, asyncio.Task[Batch]] = {}
         self._activity = self._collector.activity
         self._monitor = Monitor(job.name, job.stage)
         self._watch = Watch(self._monitor, self._activity, job.applications)
@@ -124,12 +126,12 @@ class ExperienceStream:
             self._ranks = ranks
             self._learner_goes_on()
             with self._activity.during("waiting"):
-                mini_batches = await self._batches[step]
+                mini_batches, metrics = await self._batches[step]
             self._activity.begin("training")
             self._handed_out = step
         else:
-            mini_batches = await self._batches[step]
-        return Share([by_rank[rank] for by_rank in mini_batches], self._metrics[step])
+            mini_batches, metrics = await self._batches[step]
+        return Share([by_rank[rank] for by_rank in mini_batches], metrics)
 
     async def sync(self, path: str, version: int) -> list[Example]:
         """Bring every rollout worker to these weights, and sample a few tokens with them as a proof.
@@ -221,8 +223,8 @@ class ExperienceStream:
             chosen.append(self._problems[epoch_order(self._job.seed, epoch, len(self._problems))[place]])
         return chosen
 
-    async def _produce(self, step: int, ranks: int) -> list[list[MiniBatch]]:
-        """Make the batch for update `step`: for each optimizer step the mini-batch of each rank."""
+    async def _produce(self, step: int, ranks: int) -> Batch:
+        """Make the batch for update `step`."""
         async with self._version_changed:
             await self._version_changed.wait_for(lambda: self._version >= step - self._settings.max_staleness)
         path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
@@ -239,12 +241,13 @@ class ExperienceStream:
             return await sample(fresh)
 
         groups, dropped = await with_signal(await sample(tried), others, self._settings.resample)
-        self._metrics[step] = _batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
+        metrics = _batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
         annotated = [group for _, group, _ in groups]
-        return [
+        mini_batches = [
             _mini_batch(annotated[begin :: self._settings.updates], ranks, self._job)
             for begin in range(self._settings.updates)
         ]
+        return mini_batches, metrics
 
     async def _group(self, problem: Problem, step: int, path: Path) -> Group:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from cluster.experience.collection import Seconds
-from cluster.experience.stream import _batch_metrics, replacements, with_signal
+from cluster.experience.stream import ExperienceStream, _batch_metrics, replacements, with_signal
+from cluster.monitoring.activity import Activity
+from learner.settings import PolicySettings
 from rl.advantages import annotate
 from rl.objective import Credit
 from rl.problems import Problem
@@ -78,3 +80,33 @@ def test_a_batch_says_how_much_of_it_teaches_nothing():
     assert metrics["silent_steps"] == pytest.approx(0.5)
     assert metrics["final_reward"] == pytest.approx(3 / 8)
     assert metrics["masked"] == 0
+
+
+class Batches(ExperienceStream):
+    """The stream's book of batches, each made of nothing but its step."""
+
+    def __init__(self, steps, max_staleness):
+        self._settings = PolicySettings(steps=steps, max_staleness=max_staleness)
+        self._activity = Activity()
+        self._batches = {}
+
+    async def _produce(self, step, ranks):
+        await asyncio.sleep(0)
+        return [[f"{step} for {rank}" for rank in range(ranks)]], {"step": step}
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_every_rank_gets_a_batch_with_its_metrics_and_what_was_handed_out_is_let_go(ahead):
+    async def run():
+        stream = Batches(steps=9, max_staleness=ahead)
+        for step in range(9):
+            # One rank asks later than the others have their share.
+            shares = await asyncio.gather(*(stream.batch(step, rank, 3) for rank in (2, 0)))
+            shares.append(await stream.batch(step, 1, 3))
+            assert [share.metrics for share in shares] == [{"step": step}] * 3
+            assert [share.mini_batches for share in shares] == [[f"{step} for {rank}"] for rank in (2, 0, 1)]
+            assert list(stream._batches) == [kept for kept in range(step, step + ahead + 1) if kept < 9]
+            held = [value for value in vars(stream).values() if isinstance(value, dict)]
+            assert sum(map(len, held)) <= ahead + 1
+
+    asyncio.run(run())
