@@ -9,14 +9,15 @@ import ast
 import itertools
 import os
 import pwd
+import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.sandbox import program
 from reward.control_groups import places
@@ -29,10 +30,14 @@ _HONEST = Limits(wall_s=20, cpu_s=10)
 _SHORT = Limits(wall_s=0.15, cpu_s=0.05, memory_mib=64)
 _ROOMY = Limits(wall_s=20, cpu_s=10, memory_mib=64)
 _HOSTILE_EVERY = 20
+_KILL_EVERY = 500
+"""Runs after which a zygote is killed, most often in the middle of what it does."""
 _STAGES = 10
 _GROWTH_MIB = {"parent": 8.0, "zygotes": 2.0}
 """What may be added to a process's memory after the first tenth of the runs before it is called a leak."""
 _SETTLE_S = 2.0
+_STARTED = 15
+"""Where the start time is among the fields of `/proc/PID/stat` that follow the session; see proc(5)."""
 _MIB = 1 << 20
 
 _HOSTILE = (
@@ -83,7 +88,8 @@ def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Leve
     """Run the mixture and count.
 
     Args:
-        rows: rows with `code`, `input` and `output`, a literal; one in twenty runs is of a hostile program instead.
+        rows: rows with `code`, `input` and `output`, a literal; one in twenty runs is of a hostile program instead, and
+            after every five hundred the youngest zygote is killed.
         runs: how many runs, at least as many as there are steps at which memory is told.
         slots: how many at a time.
         mode: level of isolation; None takes the best.
@@ -93,23 +99,29 @@ def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Leve
         than they should.
     """
     with Slots(slots, _HONEST, mode) as pool:
-        _run(pool, rows, range(10 * len(_HOSTILE)), slots)  # What is loaded only once is loaded now.
+        _run(pool, rows, range(10 * len(_HOSTILE)), slots, set())  # What is loaded only once is loaded now.
     before = census()
     began = time.perf_counter()
     verdicts: Counter[str] = Counter()
     unexpected: list[str] = []
     samples = []
+    sessions: set[int] = set()
     with Slots(slots, _HONEST, mode) as pool:
-        sessions = frozenset(_zygotes())
         for stage in range(_STAGES):
             done = range(runs * stage // _STAGES, runs * (stage + 1) // _STAGES)
-            seen, wrong = _run(pool, rows, done, slots)
+            seen, wrong = _run(pool, rows, done, slots, sessions)
             verdicts += seen
             unexpected += wrong
+            for _ in range(slots):
+                pool.run(Program(""))  # The slots take turns, so one whose zygote was killed has a new one now.
+            sessions.update(_zygotes())
             samples.append(_sample(done.stop))
         level, restarts = pool.level, pool.restarts
     seconds = time.perf_counter() - began
     after = _settled(before, sessions)
+    kills = len(range(_KILL_EVERY, runs, _KILL_EVERY))
+    if restarts != kills:
+        unexpected.append(f"{restarts} zygotes had to be replaced, {kills} were killed")
     return {
         "level": level,
         "runs": runs,
@@ -117,6 +129,7 @@ def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Leve
         "seconds": seconds,
         "runs_per_s": runs / seconds,
         "verdicts": dict(verdicts),
+        "kills": kills,
         "restarts": restarts,
         "unexpected": unexpected[:10],
         "before": {name: len(found) for name, found in asdict(before).items()},
@@ -126,13 +139,22 @@ def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Leve
     }
 
 
-def _run(pool: Slots, rows: Sequence[dict[str, str]], indices: range, slots: int) -> tuple[Counter[str], list[str]]:
-    """Runs what belongs to each index; the verdicts, and what went otherwise than it should."""
+def _run(
+    pool: Slots, rows: Sequence[dict[str, str]], indices: range, slots: int, sessions: set[int]
+) -> tuple[Counter[str], list[str]]:
+    """Runs what belongs to each index; the verdicts, and what went otherwise than it should.
+
+    The zygotes that are killed on the way are added to `sessions`.
+    """
 
     def share(indices: range) -> tuple[Counter[str], list[str]]:
         verdicts: Counter[str] = Counter()
         wrong = []
         for index in indices:
+            if index and index % _KILL_EVERY == 0:
+                youngest = _zygotes()[-1]
+                sessions.add(youngest)
+                os.kill(youngest, signal.SIGKILL)
             asked, limits, right, value = _job(rows, index)
             execution = pool.run(asked, limits)
             verdicts[execution.verdict] += 1
@@ -178,7 +200,7 @@ def leaks(before: Census, after: Census, samples: Sequence[Sample]) -> list[str]
     return found
 
 
-def census(sessions: frozenset[int] = frozenset()) -> Census:
+def census(sessions: Set[int] = frozenset()) -> Census:
     """Counts; `sessions` are those of zygotes, whose processes are ours wherever they ended up."""
     return Census(
         processes=tuple(_processes(sessions)),
@@ -190,7 +212,7 @@ def census(sessions: frozenset[int] = frozenset()) -> Census:
     )
 
 
-def _settled(before: Census, sessions: frozenset[int]) -> Census:
+def _settled(before: Census, sessions: Set[int]) -> Census:
     """The count when nothing is left, or a little later than all that ends by itself has ended."""
     deadline = time.monotonic() + _SETTLE_S
     while True:
@@ -201,7 +223,7 @@ def _settled(before: Census, sessions: frozenset[int]) -> Census:
 
 
 def _sample(runs: int) -> Sample:
-    zygotes = sorted(_zygotes())
+    zygotes = _zygotes()
     return Sample(
         runs=runs,
         parent_mib=_resident_mib(os.getpid()),
@@ -215,32 +237,44 @@ def _resident_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / _MIB
 
 
-def _zygotes() -> Iterator[int]:
-    """Children of this process that lead a session of their own."""
-    return (pid for pid, (_, parent, session) in _table().items() if parent == os.getpid() and session == pid)
+def _zygotes() -> list[int]:
+    """Children of this process that lead a session of their own, the oldest first."""
+    table = _table()
+    found = [pid for pid, entry in table.items() if entry.parent == os.getpid() and entry.session == pid]
+    return sorted(found, key=lambda pid: table[pid].started)
 
 
-def _processes(sessions: frozenset[int]) -> Iterator[str]:
+def _processes(sessions: Set[int]) -> Iterator[str]:
     """Processes that descend from this one, or are of one of the sessions; the dead that nobody took away as well."""
     table = _table()
     ours = {os.getpid()}
-    while more := {pid for pid, (_, parent, _) in table.items() if parent in ours} - ours:
+    while more := {pid for pid, entry in table.items() if entry.parent in ours} - ours:
         ours |= more
-    for pid, (name, _, session) in table.items():
-        if pid != os.getpid() and (pid in ours or session in sessions):
-            yield name
+    for pid, entry in table.items():
+        if pid != os.getpid() and (pid in ours or entry.session in sessions):
+            yield entry.name
 
 
-def _table() -> dict[int, tuple[str, int, int]]:
-    """Every process: its name with its state, its parent and its session."""
+class _Process(NamedTuple):
+    name: str
+    """With its state."""
+    parent: int
+    session: int
+    started: int
+    """Clock ticks since the machine's start."""
+
+
+def _table() -> dict[int, _Process]:
+    """Every process by its id."""
     found = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
             head, _, tail = Path(f"/proc/{entry}/stat").read_text(errors="replace").rpartition(")")
         except OSError:
             continue  # It has just ended.
-        state, parent, _, session = tail.split()[:4]
-        found[int(entry)] = (f"{head.partition('(')[2]} ({state})", int(parent), int(session))
+        state, parent, _, session, *more = tail.split()
+        name = f"{head.partition('(')[2]} ({state})"
+        found[int(entry)] = _Process(name, int(parent), int(session), int(more[_STARTED]))
     return found
 
 

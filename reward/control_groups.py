@@ -5,9 +5,9 @@ the other layers. Version 1 and 2 of the kernel's interface are found by looking
 group, and the sandbox says so.
 """
 
-import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,11 @@ OVERHEAD_MIB = 128
 _PREFIX = "codereason-"
 _NAME = re.compile(_PREFIX + r"(\d+)-\d+")
 _MEMBERS = "cgroup.procs"
+_REMOVAL_S = 1.0
+"""How long `remove` waits for processes that have been killed and are on their way out."""
 _made = count()
+_left: set[Path] = set()
+"""Groups of this process that could not be removed yet."""
 
 
 class Place(NamedTuple):
@@ -62,13 +66,13 @@ class ControlGroup:
     """The group of one sandbox, on every hierarchy it takes. `bounded` says whether there is one at all."""
 
     def __init__(self, memory_mib: int) -> None:
-        """Makes the group; clears away what processes that are no more have left."""
+        """Makes the group; clears away what this process, and those that are no more, have left."""
+        _left.difference_update([folder for folder in [*_left] if _gone(folder)])
         self._folders: list[Path] = []
         self._bounds: dict[Path, set[str]] = {}
         for place in places(_read(Path("/proc/self/mounts")), _read(Path("/proc/self/cgroup"))):
             for left in _leftovers(place.folder):
-                with contextlib.suppress(OSError):
-                    left.rmdir()
+                _gone(left)
             folder = place.folder / f"{_PREFIX}{os.getpid()}-{next(_made)}"
             try:
                 folder.mkdir()
@@ -105,11 +109,28 @@ class ControlGroup:
                 self._folders.remove(folder)
 
     def remove(self) -> None:
-        """Takes the group away. Its processes must be gone."""
-        for folder in self._folders:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        self._folders = []
+        """Takes the group away. Its processes must be gone or about to be: a killed zygote's child dies a little after it.
+
+        What cannot be taken away within a second is left to the next group that this process makes.
+        """
+        deadline = time.monotonic() + _REMOVAL_S
+        staying, self._folders = self._folders, []
+        while staying := [folder for folder in staying if not _gone(folder)]:
+            if time.monotonic() > deadline:
+                _left.update(staying)
+                return
+            time.sleep(0.005)
+
+
+def _gone(folder: Path) -> bool:
+    """Whether a group is no more, after an attempt to remove it."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _leftovers(folder: Path) -> Iterator[Path]:

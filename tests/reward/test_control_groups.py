@@ -1,7 +1,13 @@
 """The group around a sandbox: where it would be made, what it holds alone, and that it goes away."""
 
+import os
+import subprocess
+import threading
+import time
+
 import pytest
 
+import reward.control_groups
 from reward.control_groups import PROCESSES, ControlGroup, Place, places
 from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable
 from reward.zygote.isolation import LAYERS
@@ -85,6 +91,36 @@ def test_nothing_is_left_of_a_closed_sandbox_and_of_a_dead_one(bounded):
         folders = [*sandbox._zygote.group._folders]
         assert all(folder.exists() for folder in folders)
     assert not any(folder.exists() for folder in folders)
+
+
+def test_no_group_is_left_of_a_zygote_killed_in_the_middle_of_a_run(bounded):
+    def ours():
+        return {path for place in bounded for path in place.glob(f"codereason-{os.getpid()}-*")}
+
+    before = ours()
+    with Sandbox(Limits(wall_s=5)) as sandbox:
+        for _ in range(4):
+            killer = threading.Timer(0.1, os.kill, (sandbox._zygote.pid, 9))
+            killer.start()
+            assert sandbox.run(Program("import time\nblock = bytearray(200 << 20)\ntime.sleep(0.3)", "1")).value == "1"
+            killer.join()
+        assert sandbox.restarts == 4
+    assert (ours() - before, reward.control_groups._left) == (set(), set())
+
+
+def test_a_group_that_cannot_go_yet_goes_with_the_next_one(bounded):
+    group = ControlGroup(16)
+    folders = [*group._folders]
+    with subprocess.Popen(["sleep", "30"]) as member:
+        group.take(member.pid)
+        began = time.monotonic()
+        group.remove()
+        assert 1 <= time.monotonic() - began < 5
+        member.kill()
+    assert reward.control_groups._left == set(folders)
+    ControlGroup(16).remove()
+    assert not any(folder.exists() for folder in folders)
+    assert reward.control_groups._left == set()
 
 
 def _available() -> list[str]:
