@@ -4,11 +4,14 @@ import importlib.util
 import marshal
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 from reward import report
@@ -35,6 +38,7 @@ _MOST_NAME_BYTES = 255
 _MOST_PATH_BYTES = 3072
 """The kernel takes 4095, of which the way to the program's folder takes some."""
 _ROOM = Path(__file__).parent
+_PYTHON = (sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c")
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from zygote.serve import main; main()"
 
 
@@ -60,21 +64,43 @@ class Zygote:
             SandboxUnavailable: a layer of the level, or a package, is missing.
         """
         self.level = level
-        self.group = ControlGroup(memory_mib)
         folders, modules = _located(packages)
-        self._connection, theirs = socket.socketpair()
-        self._stdout, their_stdout = os.pipe()
-        self._report, their_report = os.pipe()
-        self._stderr, their_stderr = os.pipe()
-        for descriptor in (self._stdout, self._report, self._stderr):
-            os.set_blocking(descriptor, False)
-            # Where a child can see /proc, nobody opens the reading end there and takes back what the sandbox wrote.
-            os.fchmod(descriptor, 0)
-        passed = (theirs.fileno(), their_report, their_stderr)
-        arguments = [str(_ROOM), level, *map(str, passed), folders, modules, *without]
+        self._held = ExitStack()
+        """Ends the process, then puts away what it used, the last first."""
         try:
+            box = self._box() if level == "nons" or "namespaces" in without else ""
+            self.group = ControlGroup(memory_mib)
+            self._held.callback(self.group.remove)
+            self._launch([level], [folders, modules, box, *without])
+            missing = self._welcome()
+        except BaseException:
+            self.close()
+            raise
+        self._over = select.poll()
+        self._over.register(self._connection, select.POLLIN)
+        self._anything = select.poll()
+        for file in (self._connection, self._stdout, self._report, self._stderr):
+            self._anything.register(file, select.POLLIN)
+        self.layers = Layers(level, missing | self.group.missing)
+
+    def _box(self) -> str:
+        """A folder for the files of programs, where no namespace has one: whatever becomes of the zygote, it goes."""
+        path = tempfile.mkdtemp(prefix="codereason-box-")
+        self._held.callback(shutil.rmtree, path, ignore_errors=True)  # A zygote that ends in peace removes it itself.
+        os.chmod(path, 0o755)
+        return path
+
+    def _launch(self, before: Sequence[str], after: Sequence[str]) -> None:
+        """Starts the process; the numbers of its descriptors go between the arguments `before` and `after`."""
+        self._connection, theirs = socket.socketpair()
+        self._held.callback(self._connection.close)
+        with theirs, ExitStack() as given:
+            self._stdout, their_stdout = self._pipe(given)
+            self._report, their_report = self._pipe(given)
+            self._stderr, their_stderr = self._pipe(given)
+            passed = (theirs.fileno(), their_report, their_stderr)
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", _BOOT, *arguments],
+                [*_PYTHON, _BOOT, str(_ROOM), *before, *map(str, passed), *after],
                 stdin=subprocess.DEVNULL,
                 stdout=their_stdout,
                 cwd="/",
@@ -82,28 +108,34 @@ class Zygote:
                 pass_fds=passed,
                 start_new_session=True,
             )
-        finally:
-            theirs.close()
-            for descriptor in (their_stdout, their_report, their_stderr):
-                os.close(descriptor)
+        self._held.callback(self._end)
         self.group.take(self._process.pid)
-        self._over = select.poll()
-        self._over.register(self._connection, select.POLLIN)
-        self._anything = select.poll()
-        for file in (self._connection, self._stdout, self._report, self._stderr):
-            self._anything.register(file, select.POLLIN)
+
+    def _pipe(self, given: ExitStack) -> tuple[int, int]:
+        """The ends of a new pipe: the reading one, which is kept, and the writing one, which `given` closes."""
+        reader, writer = os.pipe()
+        self._held.callback(os.close, reader)
+        given.callback(os.close, writer)
+        os.set_blocking(reader, False)
+        # Where a child can see /proc, nobody opens the reading end there and takes back what the sandbox wrote.
+        os.fchmod(reader, 0)
+        return reader, writer
+
+    def _welcome(self) -> dict[str, str]:
+        """Waits until the zygote is ready: the layers that it lacks.
+
+        Raises:
+            SandboxUnavailable: it cannot be.
+        """
         try:
             self._connection.settimeout(_START_S)
             welcome = messages.receive_frame(self._connection)
         except (messages.Lost, OSError) as error:
-            self.close()
-            raise SandboxUnavailable(f"level {level} does not start: {error}") from None
+            raise SandboxUnavailable(f"level {self.level} does not start: {error}") from None
         reached, *lacking = welcome.split("\n")
-        if reached != level:
-            self.close()
+        if reached != self.level:
             raise SandboxUnavailable(welcome.removeprefix("! "))
-        missing = {name: why for name, _, why in (line.partition(": ") for line in lacking)} | self.group.missing
-        self.layers = Layers(level, missing)
+        return {name: why for name, _, why in (line.partition(": ") for line in lacking)}
 
     @property
     def pid(self) -> int:
@@ -161,15 +193,15 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the process; it kills its child, if it has one, on its way."""
+        self._held.close()
+
+    def _end(self) -> None:
         self._connection.close()
         try:
             self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for descriptor in (self._stdout, self._report, self._stderr):
-            os.close(descriptor)
-        self.group.remove()
 
 
 class _Pipe:

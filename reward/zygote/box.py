@@ -15,6 +15,7 @@ class Box:
     """The folder of one zygote. Only the zygote writes to it; a program may read it."""
 
     def __init__(self, path: str, *, temporary: bool) -> None:
+        """`temporary` says that the folder is on the machine's own disk; the zygote's parent has made it."""
         self.path = path
         self._temporary = temporary
         self._filled = False
@@ -38,7 +39,7 @@ class Box:
         sys.path.insert(0, self.path)
 
     def remove(self) -> None:
-        """Takes the folder away, where no namespace does."""
+        """Takes the folder away, where no namespace does: the parent may be no more."""
         if self._temporary:
             _empty(self.path)
             os.rmdir(self.path)
@@ -56,13 +57,6 @@ def mounted(root: str) -> None:
     """Makes the folder's place in a root directory that is being built: memory of its own, gone with the zygote."""
     os.mkdir(root + PATH, mode=0o755)
     kernel.mount("tmpfs", root + PATH, "tmpfs", _NOSUID | _NODEV | _NOEXEC, f"size={_BYTES},nr_inodes=4096,mode=755")
-
-
-def temporary() -> Box:
-    """A folder under the system's own, for a zygote without namespaces."""
-    path = f"/tmp/codereason-box-{os.urandom(8).hex()}"
-    os.mkdir(path, mode=0o755)
-    return Box(path, temporary=True)
 
 
 def as_stdin(text: bytes) -> None:

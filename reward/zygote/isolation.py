@@ -42,8 +42,10 @@ class Isolation:
     `without` leaves layers out, so that a test can show what each of them holds; nothing else may pass it.
     """
 
-    def __init__(self, level: str, without: Iterable[str] = ()) -> None:
+    def __init__(self, level: str, folder: str, without: Iterable[str] = ()) -> None:
         """Enters the level's namespaces and builds what children share.
+
+        `folder` is where a program's files go where there are no namespaces.
 
         Raises:
             LayerMissing: a layer cannot be had here.
@@ -68,7 +70,7 @@ class Isolation:
             self._enter_namespaces(readable)
             self.box = box.Box(box.PATH, temporary=False)
         else:
-            self.box = box.temporary()
+            self.box = box.Box(folder, temporary=True)
         self.missing = self._lacking()
         """What this level or this machine has no part of, each with the reason."""
         self._rules = self._landlock([*readable, self.box.path])

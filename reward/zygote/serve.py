@@ -2,8 +2,8 @@
 
 Started by `reward.zygote_process` with: the project's directory, a level, the descriptors of a socket, of the pipe for
 reports and of the one for standard error (the pipe for what programs print is descriptor 1), the folders of packages and
-the modules to load from them, and layers to leave out. The loop is kept short: every page of memory it writes is one that
-the next fork has to copy.
+the modules to load from them, a folder for programs' files if there are no namespaces, and layers to leave out. The loop is
+kept short: every page of memory it writes is one that the next fork has to copy.
 """
 
 import errno
@@ -56,7 +56,7 @@ class ParentGone(Exception):
 def main() -> None:
     """Prepares the process, says what level holds or what is missing to the parent, and serves until it hangs up."""
     project, level, *descriptors = sys.argv[1:6]
-    folders, modules, *without = sys.argv[6:]
+    folders, modules, folder, *without = sys.argv[6:]
     connection = _placed(*map(int, descriptors))
     sys.path.remove(project)
     library = [*sys.path]
@@ -71,7 +71,7 @@ def main() -> None:
     if level == "nons" and os.geteuid() == 0:
         preload(_UNCOMMON)
     try:
-        isolation = Isolation(level, without)
+        isolation = Isolation(level, folder, without)
     except LayerMissing as error:
         connection.sendall(messages.frame(f"! {error}"))
         return

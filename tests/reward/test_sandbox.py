@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable
 from reward.zygote.isolation import LEVELS
+from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
 SHORT = Limits(wall_s=0.8, cpu_s=0.4, memory_mib=32, output_bytes=1000)
@@ -324,6 +326,48 @@ def test_a_closed_sandbox_leaves_no_process():
     zygote = sandbox._zygote.pid
     sandbox.close()
     assert session(zygote) == []
+
+
+@pytest.fixture
+def temporary(monkeypatch) -> Iterator[Path]:
+    """A folder for temporary files of nobody else's, which every user may pass."""
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)
+        monkeypatch.setattr(tempfile, "tempdir", path)
+        monkeypatch.setenv("TMPDIR", path)
+        yield Path(path)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_nothing_is_left_of_the_folder_of_a_zygote_without_namespaces(temporary, killed):
+    with Sandbox(mode="nons") as sandbox:
+        program = Program("import os", "os.listdir()", files={"deep/down.txt": b"x"})
+        assert sandbox.run(program).value == "['deep']"
+        assert len(os.listdir(temporary)) == 1
+        if killed:
+            os.kill(sandbox._zygote.pid, 9)
+    assert os.listdir(temporary) == []
+
+
+def test_the_folder_goes_with_the_process_that_made_it(temporary):
+    code = "from reward.sandbox import *\nSandbox(mode='nons')\nprint(1, flush=True)\nimport time; time.sleep(60)"
+    actor = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    actor.stdout.readline()
+    assert len(os.listdir(temporary)) == 1
+    actor.kill()
+    actor.communicate()
+    deadline = time.monotonic() + 10
+    while os.listdir(temporary) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert os.listdir(temporary) == []
+
+
+def test_nothing_is_left_of_a_zygote_that_does_not_start(temporary):
+    counted = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(SandboxUnavailable, match="there are full"):
+        Zygote("none", (), ("namespaces",))
+    assert os.listdir(temporary) == []
+    assert len(os.listdir("/proc/self/fd")) == counted
 
 
 def test_standard_error_is_kept_where_it_is_asked_for_and_apart(sandbox):
