@@ -21,6 +21,8 @@ OVERHEAD_MIB = 128
 _PREFIX = "codereason-"
 _NAME = re.compile(_PREFIX + r"(\d+)-\d+")
 _MEMBERS = "cgroup.procs"
+_EVENTS = ("memory.oom_control", "memory.events")
+"""Where a group tells, in versions 1 and 2, how many of its processes were killed because its memory had run out."""
 _REMOVAL_S = 1.0
 """How long `remove` waits for processes that have been killed and are on their way out."""
 _made = count()
@@ -66,7 +68,12 @@ class ControlGroup:
     """The group of one sandbox, on every hierarchy it takes. `bounded` says whether there is one at all."""
 
     def __init__(self, memory_mib: int) -> None:
-        """Makes the group; clears away what this process, and those that are no more, have left."""
+        """Makes the group; clears away what this process, and those that are no more, have left.
+
+        Raises:
+            OSError: there is a group, but it cannot be bounded.
+        """
+        self._kills = 0
         _left.difference_update([folder for folder in [*_left] if _gone(folder)])
         self._folders: list[Path] = []
         self._bounds: dict[Path, set[str]] = {}
@@ -80,12 +87,19 @@ class ControlGroup:
                 continue
             self._folders.append(folder)
             self._bounds[folder] = set()
-            if place.memory:
-                (folder / place.memory).write_text(str((memory_mib + OVERHEAD_MIB) << 20))
-                self._bounds[folder].add("memory")
-            if place.processes:
-                (folder / place.processes).write_text(str(PROCESSES))
-                self._bounds[folder].add("processes")
+            try:
+                self._bound(folder, place, memory_mib)
+            except OSError:
+                self.remove()
+                raise
+
+    def _bound(self, folder: Path, place: Place, memory_mib: int) -> None:
+        if place.memory:
+            (folder / place.memory).write_text(str((memory_mib + OVERHEAD_MIB) << 20))
+            self._bounds[folder].add("memory")
+        if place.processes:
+            (folder / place.processes).write_text(str(PROCESSES))
+            self._bounds[folder].add("processes")
 
     @property
     def bounded(self) -> bool:
@@ -107,6 +121,13 @@ class ControlGroup:
             except OSError:
                 folder.rmdir()
                 self._folders.remove(folder)
+
+    def killed(self) -> bool:
+        """Whether a process was killed, since this was last asked, because the group's memory had run out."""
+        events = [_read(folder / name).split() for folder in self._folders for name in _EVENTS]
+        kills = sum(int(words[words.index("oom_kill") + 1]) for words in events if "oom_kill" in words)
+        before, self._kills = self._kills, kills
+        return kills > before
 
     def remove(self) -> None:
         """Takes the group away. Its processes must be gone or about to be: a killed zygote's child dies a little after it.

@@ -18,7 +18,7 @@ __all__ = ["Execution", "Level", "Limits", "Program", "Sandbox", "SandboxUnavail
 
 Level = Literal["full", "userns", "nons"]
 
-_SELF_TEST = Path(__file__).parent / "zygote" / "selftest.py"
+_SELF_TEST = (Path(__file__).parent / "zygote" / "selftest.py").read_text(encoding="utf-8")
 _ALL_BLOCKED = repr(dict.fromkeys(("write a file", "open a socket", "fork", "exec", "signal", "read"), "BLOCKED"))
 
 
@@ -34,7 +34,7 @@ class Sandbox:
 
         Raises:
             SandboxUnavailable: the level, or with None every level, lacks a layer, or an attack got through; or a package
-                is not to be had.
+                is not to be had; or the machine cannot start a process, whatever the level.
         """
         self._limits = limits
         self._packages = tuple(packages)
@@ -49,6 +49,8 @@ class Sandbox:
                 return
             except SandboxUnavailable as error:
                 refusals.append(str(error))
+            except ZygoteFault as error:
+                raise SandboxUnavailable(f"level {level} does not start: {error}") from None
         raise SandboxUnavailable("; ".join(refusals))
 
     def __enter__(self) -> Self:
@@ -109,7 +111,7 @@ def _self_test(zygote: Zygote) -> None:
     Raises:
         ZygoteFault: an attack got through, or did not say that it was blocked.
     """
-    program = Program(_SELF_TEST.read_text(encoding="utf-8"), f"attack_all({zygote.pid})")
+    program = Program(_SELF_TEST, f"attack_all({zygote.pid})")
     execution = zygote.run(program, Limits())
     if execution.value != _ALL_BLOCKED:
         raise ZygoteFault(f"the self-test answered {execution.value or execution.exception or execution.verdict}")

@@ -32,6 +32,8 @@ _GRACE_S = 5.0
 _QUICK_MS = 5
 """Most runs are over by then, and need be looked at only once: the pipes hold what is written meanwhile."""
 _CHUNK = 65536
+_NEAR = 0.9
+"""From this part of its limit on, a program that was killed from outside is taken to have run out of memory."""
 _MOST_ENTRIES = 1000
 """Files and folders of one program. A page each and a request's bytes fit into a sandbox's folder."""
 _MOST_NAME_BYTES = 255
@@ -62,6 +64,7 @@ class Zygote:
 
         Raises:
             SandboxUnavailable: a layer of the level, or a package, is missing.
+            ZygoteFault: the machine has no process, descriptor or memory to spare.
         """
         self.level = level
         folders, modules = _located(packages)
@@ -73,8 +76,10 @@ class Zygote:
             self._held.callback(self.group.remove)
             self._launch([level], [folders, modules, box, *without])
             missing = self._welcome()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise ZygoteFault(f"no zygote can be started: {error}") from None
             raise
         self._over = select.poll()
         self._over.register(self._connection, select.POLLIN)
@@ -165,6 +170,8 @@ class Zygote:
             raise ZygoteFault("the zygote does not answer") from None
         except (messages.Lost, OSError) as error:
             raise ZygoteFault(f"the zygote is gone: {error}") from None
+        if status.how == messages.MEMORY and not self._ran_out(status, limits):
+            raise ZygoteFault("a child was killed from outside")
         # Nobody is left who could write: what is in the pipes now is all there is.
         for pipe in pipes:
             pipe.read_all()
@@ -190,6 +197,10 @@ class Zygote:
             if not killed and any(pipe.overflows for pipe in pipes):
                 self._connection.sendall(messages.KILL)
                 killed = True
+
+    def _ran_out(self, status: messages.Status, limits: Limits) -> bool:
+        """Whether a child that was killed had used up its own memory, and not another process the machine's."""
+        return self.group.killed() or status.peak_kib >= _NEAR * 1024 * limits.memory_mib
 
     def close(self) -> None:
         """Ends the process; it kills its child, if it has one, on its way."""

@@ -15,7 +15,8 @@ MAX_REQUEST_BYTES = 8 << 20
 
 EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED = b"E", b"S", b"C", b"W", b"M", b"K"
 ENDINGS = (EXIT, SIGNAL, CPU, WALL, MEMORY, KILLED)
-"""How a run ended: by itself (with a number), by a signal (with a number), at a deadline, without memory, by `KILL`."""
+"""How a run ended: by itself (with a number), by a signal (with a number), at a deadline, killed by somebody else (which the
+kernel does where memory runs out), by `KILL`."""
 
 _WHOLE = 0x100
 """MSG_WAITALL."""

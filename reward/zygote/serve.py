@@ -190,7 +190,7 @@ def _reap(pid: int, how: bytes, started: float, cpu_s: float) -> bytes:
         elif number == -signal.SIGXCPU or (number == -signal.SIGKILL and used >= cpu_s):
             how = messages.CPU
         elif number == -signal.SIGKILL:
-            how = messages.MEMORY  # Nobody here killed it: the machine's memory, or its group's, ran out.
+            how = messages.MEMORY  # Nobody here killed it; the parent finds out whether its memory had run out.
         else:
             how = messages.SIGNAL
     return messages.status(messages.Status(how, abs(number), time.monotonic() - started, used, usage.ru_maxrss))

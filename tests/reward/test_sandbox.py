@@ -3,16 +3,19 @@
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from reward.control_groups import places
 from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable
 from reward.zygote.isolation import LEVELS
 from reward.zygote_process import Zygote
@@ -270,6 +273,62 @@ def test_a_zygote_that_dies_twice_is_a_fault_of_the_sandbox_and_the_next_run_is_
         assert execution.verdict is Verdict.SANDBOX_ERROR
         assert execution.verdict.is_fault
         assert execution.exception.startswith("the zygote")
+        assert sandbox.run(Program("", "2")).value == "2"
+
+
+def test_a_child_killed_from_outside_is_a_fault_of_the_sandbox():
+    with Sandbox() as sandbox:
+        execution = None
+
+        def kill_every_child() -> None:
+            while execution is None:
+                zygote = sandbox._zygote
+                for pid in session(zygote.pid) if zygote is not None else ():
+                    if pid != zygote.pid:
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, 9)
+                time.sleep(0.05)
+
+        killer = threading.Thread(target=kill_every_child)
+        killer.start()
+        # A run of the self-test may be hit as well, which is a fault just the same.
+        execution = sandbox.run(Program("import time\ntime.sleep(1)", "1"))
+        killer.join()
+        assert execution.verdict is Verdict.SANDBOX_ERROR
+        assert "killed from outside" in execution.exception
+        assert sandbox.run(Program("", "2")).value == "2"
+
+
+def ours() -> tuple[int, list[str]]:
+    """This process's descriptors and control groups."""
+    groups = [path for place in places(Path("/proc/self/mounts").read_text(), Path("/proc/self/cgroup").read_text())
+              for path in place.folder.glob(f"codereason-{os.getpid()}-*")]  # fmt: skip
+    return len(os.listdir("/proc/self/fd")), sorted(map(str, groups))
+
+
+@pytest.mark.parametrize("spare", [0, 1, 3, 7, 8, 10])
+def test_a_zygote_that_cannot_be_replaced_is_a_fault_of_the_sandbox(spare):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Sandbox() as sandbox:
+        sandbox.close()
+        before = ours()
+        taken = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] + 100, hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
+            for _ in range(spare):
+                os.close(taken.pop())
+            execution = sandbox.run(Program("", "1"))
+            with pytest.raises(SandboxUnavailable, match=r"level full|level userns|level nons"):
+                Sandbox()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in taken:
+                os.close(descriptor)
+        assert (execution.verdict, ours()) == (Verdict.SANDBOX_ERROR, before)
+        assert "Too many open files" in execution.exception
         assert sandbox.run(Program("", "2")).value == "2"
 
 
