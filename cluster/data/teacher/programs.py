@@ -61,14 +61,27 @@ class Taught:
         text = ""
         try:
             text = await ask(question)
-            code, entry, arguments = read_program(text, cell)
+            code, calls = _read(text, cell, self.calls, rng)
         except NoAnswer as reason:
             return [named(id=name, code=text, call="", fault=reason.fault) for name in names]
-        found = []
-        for name in names:
-            found.append(named(id=name, code=code, call=f"{entry}({', '.join(map(literal, arguments))})"))
+        return [named(id=name, code=code, call=call) for name, call in zip(names, calls, strict=True)]
+
+
+def _read(answer: str, cell: Cell, count: int, rng: Random) -> tuple[str, list[str]]:
+    """The program in an answer and so many calls of it: the teacher's own, then each the one before mutated.
+
+    Raises:
+        NoAnswer: as `read_program`; or it is nested so deeply, or holds a number so long, that it cannot be read.
+    """
+    try:
+        code, entry, arguments = read_program(answer, cell)
+        calls = []
+        for _ in range(count):
+            calls.append(f"{entry}({', '.join(map(literal, arguments))})")
             arguments = mutate(arguments, rng)
-        return found
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise NoAnswer("teacher: not to be read", f"{type(error).__name__}: {error}") from None
+    return code, calls
 
 
 def read_program(answer: str, cell: Cell) -> tuple[str, str, tuple[object, ...]]:
@@ -100,12 +113,7 @@ def read_program(answer: str, cell: Cell) -> tuple[str, str, tuple[object, ...]]
         raise NoAnswer("teacher: rule broken", f"arguments must be literals: {reason}") from None
     if call.keywords:
         raise NoAnswer("teacher: rule broken", "arguments are given by name")
-    arguments = tuple(ast.literal_eval(argument) for argument in call.args)
-    try:
-        ", ".join(map(literal, arguments))
-    except TypeError:
-        raise NoAnswer("teacher: rule broken", "a set among the arguments holds items that cannot be ordered") from None
-    return code, entry, arguments
+    return code, entry, tuple(ast.literal_eval(argument) for argument in call.args)
 
 
 def _strange_to(cell: Cell, tree: ast.Module) -> Iterator[str]:

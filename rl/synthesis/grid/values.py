@@ -27,7 +27,7 @@ def literal(value: object) -> str:
     """The value as source; sets in ascending order, so that the text does not hang on their order of iteration."""
     match value:
         case set() if value:
-            return "{" + ", ".join(map(literal, sorted(value))) + "}"
+            return "{" + ", ".join(map(literal, ordered(value))) + "}"
         case list():
             return "[" + ", ".join(map(literal, value)) + "]"
         case tuple():
@@ -36,6 +36,14 @@ def literal(value: object) -> str:
             return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
         case _:
             return repr(value)
+
+
+def ordered(values: set[Any]) -> list[Any]:
+    """The items of a set in ascending order; by their text where not all of them can be compared."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=repr)
 
 
 def _fitting(parameters: tuple[Parameter, ...], rng: Random) -> tuple[Any, ...]:
@@ -206,7 +214,7 @@ def _mutated(value: Any, pool: _Pool) -> Any:
         case list() | tuple():
             return type(value)(_mutated_items(list(value), pool))
         case set():
-            return set(_mutated_items(sorted(value), pool))
+            return set(_mutated_items(ordered(value), pool))
         case dict():
             return _mutated_mapping(value, pool)
         case _:

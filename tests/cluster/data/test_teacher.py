@@ -18,7 +18,7 @@ from cluster.data.splits import as_row, from_row
 from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.answers import NoAnswer
 from cluster.data.teacher.chains import with_chains
-from cluster.data.teacher.programs import Taught, read_program
+from cluster.data.teacher.programs import Taught, _read, read_program
 from cluster.data.teacher.prompts import chain_messages, program_messages
 from reward.sandbox import Sandbox
 from rl.problems import Task
@@ -71,7 +71,6 @@ ASIDE = {
     block(PROGRAM, "print(shout('a' * 2, 'b'))\n"): "teacher: rule broken | arguments must be literals",
     block(PROGRAM, "print(shout(*'ab'))\n"): "teacher: rule broken | arguments must be literals",
     block(PROGRAM, "print(shout('a', mark='b'))\n"): "teacher: rule broken | arguments are given by name",
-    block(PROGRAM, "print(shout({1, 'a'}, 'b'))\n"): "teacher: rule broken | a set among the arguments",
     block(PROGRAM.replace(".upper()\n", "\n")): "teacher: not of its cell | upper is used 0 times",
     block(PROGRAM.replace("return whole", "return whole.strip()")): "teacher: not of its cell | it also calls strip",
     block(
@@ -86,6 +85,19 @@ def test_an_answer_that_is_no_program_of_its_cell_is_told_why(answer):
     with pytest.raises(NoAnswer) as error:
         read_program(answer, PLAIN)
     assert error.value.fault.startswith(ASIDE[answer])
+
+
+def test_arguments_that_cannot_be_ordered_or_written_are_fatal_to_nobody():
+    pairs = "{(1, 'a'), (2, 'b'), (3, 'c')}"
+    for seed in range(200):
+        code, calls = _read(block(PROGRAM, f"print(shout({pairs}, 'b'))\n"), PLAIN, 3, Random(seed))
+        assert (code, len(calls)) == (PROGRAM, 3)
+        assert calls[0] == f"shout({pairs}, 'b')"
+    code, calls = _read(block(PROGRAM, "print(shout({1, 'a'}, 'b'))\n"), PLAIN, 1, Random(0))
+    assert calls == ["shout({'a', 1}, 'b')"]
+    for last in (f"print(shout(0x{'f' * 5000}, 'b'))\n", f"print(shout({'not ' * 2000}1, 'b'))\n"):
+        with pytest.raises(NoAnswer, match="teacher: "):
+            _read(block(PROGRAM, last), PLAIN, 2, Random(0))
 
 
 def test_the_teacher_is_a_source_however_it_is_cut(tmp_path):
