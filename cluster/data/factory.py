@@ -22,7 +22,7 @@ from ray.data import DataContext
 from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.data.card import write_card
 from cluster.data.difficulty import Difficulty
-from cluster.data.making import make_problem
+from cluster.data.making import make_problem, not_made
 from cluster.data.screening import Screen
 from cluster.data.sources import Listed, Source
 from cluster.data.splits import SPLITS, as_row, from_row, write_split
@@ -179,6 +179,8 @@ def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen,
         screen.check(outcome, split, calls)
     except Rejected as reason:
         return {"rejected": _aside(candidate, reason)}
+    except (RecursionError, MemoryError) as error:
+        return {"rejected": _aside(candidate, not_made(error))}
     return {"problem": as_row(outcome)}
 
 

@@ -29,8 +29,21 @@ def make_problem(
 
     Raises:
         Rejected: its source gave no program, it breaks a structural rule, it does not run to a value, its anchors change it
-            or its two runs differ, its trace is too long, a value is too large, or its source is wrong about its output.
+            or its two runs differ, its trace is too long, a value is too large, its source is wrong about its output, or it
+            is nested too deeply to be looked at.
     """
+    try:
+        return _made(candidate, split, sandbox, state_text, structure)
+    except (RecursionError, MemoryError) as error:
+        raise not_made(error) from None
+
+
+def not_made(error: RecursionError | MemoryError) -> Rejected:
+    """Why there is no problem of a program that Python itself can run and we cannot look at: it is nested too deeply."""
+    return Rejected("could not be made", type(error).__name__)
+
+
+def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_text: StateText, structure: bool) -> Problem:
     if candidate.fault:
         raise Rejected(*candidate.fault.split(" | ", 1))
     try:
