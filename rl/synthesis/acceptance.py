@@ -16,9 +16,12 @@ def tidied(text: str) -> str:
     """A teacher's response as `render` would have written it: without its thinking, and without spaces between blocks.
 
     Raises:
-        ValueError: there is other text between the blocks, one lacks its reasoning, or they are out of order.
+        ValueError: there is other text between the blocks, one lacks its reasoning, they are out of order, or the text holds
+            half of a surrogate pair, which no file can.
     """
     said = text.rpartition("</think>")[2].strip()
+    if any("\ud800" <= character <= "\udfff" for character in said):
+        raise ValueError("text: half of a surrogate pair is in it")
     stray = _STEP.sub("", said).strip()
     if stray:
         raise ValueError(f"blocks: outside of them stands {stray:.80}")

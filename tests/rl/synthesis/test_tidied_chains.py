@@ -30,6 +30,7 @@ WRONG = {
     "<reasoning>s</reasoning><print>a</print>" + TIDY: "out of order",
     TIDY + TIDY: "out of order",
     TIDY.replace(">s<", "> <"): "a reasoning is empty",
+    TIDY.replace(">s<", ">\ud83d<"): "half of a surrogate pair",
     TIDY.replace(">s<", ">s</reasoning> and <reasoning>s<"): "holds a tag",
 }
 
