@@ -1,13 +1,12 @@
 """What a problem must not be: one that is there already, one much like it, or one that a benchmark holds."""
 
 import ast
-import gzip
-import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from cluster.config import BadInput, FilterSettings
+from cluster.user_rows import read_rows
 from rl.problems import Problem
 from rl.synthesis.candidates import Rejected
 from rl.synthesis.similarity import Contamination, Likeness
@@ -65,14 +64,10 @@ def benchmark_texts(path: Path) -> Iterator[str]:
         BadInput: the file cannot be read, or a line is not a JSON object with at least one of the known fields.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                row = json.loads(line)
-                texts = [row[field] for field in _FIELDS if isinstance(row.get(field), str)]
-                if not texts:
-                    raise BadInput(f"{path}:{number}: must have one of {', '.join(_FIELDS)}")
-                yield from texts
-    except OSError as error:
-        raise BadInput(f"data.filters.benchmarks: {path}: {error.strerror or error}") from None
-    except (ValueError, AttributeError) as error:
-        raise BadInput(f"data.filters.benchmarks: {path}: not JSONL: {error}") from None
+        for number, row in read_rows(path):
+            texts = [row[field] for field in _FIELDS if isinstance(row.get(field), str)]
+            if not texts:
+                raise BadInput(f"{path}:{number}: must have one of {', '.join(_FIELDS)}")
+            yield from texts
+    except BadInput as error:
+        raise BadInput(f"data.filters.benchmarks: {error}") from None

@@ -1,5 +1,6 @@
 """Where programs come from: built-in generators, a teacher, a file, a dataset. Every source gives its programs by number."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -7,6 +8,7 @@ from typing import Protocol
 
 from cluster.config import DataSettings, SplitSettings
 from cluster.data.existing import read_dataset, read_programs
+from cluster.data.screening import benchmark_texts
 from cluster.data.splits import SPLITS
 from cluster.data.teacher import Teacher
 from cluster.data.teacher.programs import Taught
@@ -104,8 +106,11 @@ def open_sources(settings: DataSettings, seed: int, teacher: Teacher | None = No
     """The source of each split.
 
     Raises:
-        BadInput: a file or a dataset cannot be read, or holds nothing but bad rows.
+        BadInput: a file or a dataset cannot be read, or holds nothing but bad rows; or a benchmark cannot be read, which is
+            said here, before anything is started for the build.
     """
+    for path in settings.filters.benchmarks:
+        deque(benchmark_texts(path), maxlen=0)
     return {
         name: _open(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed, teacher)
         for name in SPLITS
