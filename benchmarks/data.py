@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cluster.config import RunSettings
+from cluster.config import BadInput, RunSettings
 from cluster.data.factory import build
 from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
@@ -23,10 +23,15 @@ def measure(settings: RunSettings, *, slots: int) -> dict[str, Any]:
     Args:
         settings: whose `data` is built.
         slots: bare runs at a time; the factory has as many workers as Ray has cores.
+
+    Raises:
+        BadInput: the configuration asks a teacher or a model: its speed would be theirs.
     """
+    if settings.data.filters.difficulty is not None:
+        raise BadInput("data.filters.difficulty: asks a model, and none is asked here; leave it out")
+    sources = open_sources(settings.data, settings.seed)
     with tempfile.TemporaryDirectory() as folder, ray_session(settings, ["data"]):
         run = RunFolder(Path(folder))
-        sources = open_sources(settings.data, settings.seed)
         began = time.monotonic()
         build(settings, sources, run, lambda done: None)
         seconds = time.monotonic() - began

@@ -6,13 +6,22 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Overrides
 from cluster.config import BadInput, load
 from cluster.user_rows import as_object, read_lines
 from reward.sandbox import Level
 
 app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is_help=True)
 
-_CRUXEVAL = Path(__file__).parents[2] / "tests" / "data" / "cruxeval.jsonl"
+_ROOT = Path(__file__).parents[2]
+_CRUXEVAL = _ROOT / "tests" / "data" / "cruxeval.jsonl"
+_GRID = _ROOT / "configs" / "data.yaml"
+_BENCHMARKS = ", ".join(str(_CRUXEVAL.with_name(name)) for name in ("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz"))
+_SMALLER = (
+    *(f"data.{split}.problems={count}" for split, count in (("sft", 1400), ("rl", 1400), ("heldout", 100), ("validation", 100))),
+    f"data.filters.benchmarks=[{_BENCHMARKS}]",
+)
+"""What makes of `_GRID` a build of a minute or less that can be started from anywhere."""
 
 
 @app.command()
@@ -57,13 +66,17 @@ def soak(
 
 @app.command()
 def data(
-    config: Annotated[Path, typer.Argument(help="YAML configuration whose data is built.")],
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML configuration whose data is built; 3,000 problems of the grid else.")
+    ] = None,
+    overrides: Overrides = None,
     slots: Annotated[int, typer.Option(min=1, help="Bare runs at a time.")] = 2,
 ) -> None:
     """Finished, verified problems a second, against bare sandbox runs of the same programs."""
     import benchmarks.data
 
-    typer.echo(json.dumps(benchmarks.data.measure(load(config, []), slots=slots), indent=2))
+    settings = load(config or _GRID, [*([] if config else _SMALLER), *(overrides or [])])
+    typer.echo(json.dumps(benchmarks.data.measure(settings, slots=slots), indent=2))
 
 
 @app.command()

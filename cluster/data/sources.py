@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
-from cluster.config import DataSettings, SplitSettings
+from cluster.config import BadInput, DataSettings, SplitSettings
 from cluster.data.existing import read_dataset, read_programs
 from cluster.data.screening import benchmark_texts
 from cluster.data.splits import SPLITS
@@ -106,8 +106,8 @@ def open_sources(settings: DataSettings, seed: int, teacher: Teacher | None = No
     """The source of each split.
 
     Raises:
-        BadInput: a file or a dataset cannot be read, or holds nothing but bad rows; or a benchmark cannot be read, which is
-            said here, before anything is started for the build.
+        BadInput: a file or a dataset cannot be read, or holds nothing but bad rows; a split asks a teacher and there is
+            none; or a benchmark cannot be read, which is said here, before anything is started for the build.
     """
     for path in settings.filters.benchmarks:
         deque(benchmark_texts(path), maxlen=0)
@@ -118,6 +118,8 @@ def open_sources(settings: DataSettings, seed: int, teacher: Teacher | None = No
 
 
 def _open(name: str, split: SplitSettings, seed: int, teacher: Teacher | None) -> Source:
+    if split.asks_teacher and teacher is None:
+        raise BadInput(f"data.{name}: asks a teacher, and none is asked here; give it another source, and chains: true")
     if split.teacher is not None and teacher is not None:
         return Taught(name, seed, split.teacher, teacher)
     if split.file is not None:
