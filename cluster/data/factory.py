@@ -8,6 +8,7 @@ before the next begins, and an interrupted build goes on from there.
 import gc
 import json
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +24,7 @@ from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.data.card import write_card
 from cluster.data.difficulty import Difficulty
 from cluster.data.making import make_problem, not_made
+from cluster.data.parts import kept_parts, part_path
 from cluster.data.screening import Screen
 from cluster.data.sources import Listed, Source
 from cluster.data.splits import SPLITS, as_row, from_row, write_split
@@ -30,7 +32,7 @@ from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.chains import with_chains
 from cluster.data.teacher.programs import Taught
 from cluster.monitoring.progress import Advance
-from cluster.runs import RunFolder, read_jsonl, write_jsonl, write_whole
+from cluster.runs import RunFolder, write_jsonl, write_whole
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
 from rl.anchors import StateText
@@ -108,11 +110,13 @@ def build(
     except SandboxUnavailable as error:
         raise BadInput(f"reward.mode: {error}") from None
     parts = run.path / "data" / "parts"
+    finished = parts.with_name("parts.finished")
+    shutil.rmtree(finished, ignore_errors=True)
     factory = Factory(settings, Screen(settings.data.filters), teacher, difficulty, parts, advance)
     splits = [Split(name) for name in SPLITS]
     # All that is on disk comes first: a split that is still to be filled must not take what a later one already has.
     for split in splits:
-        for rows in _kept_parts(parts, split.name):
+        for rows in kept_parts(parts, split.name):
             _know(rows, factory.screen, split.name)
             advance(_take(split, rows))
     down = []
@@ -131,8 +135,10 @@ def build(
     funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
     write_card(run, settings)
-    for part in parts.glob("*.jsonl"):
-        part.unlink()
+    # At one stroke: with some of its parts gone and others there, a build would go on from the wrong place.
+    if parts.exists():
+        parts.rename(finished)
+        shutil.rmtree(finished)
 
 
 def _quiet() -> None:
@@ -167,7 +173,7 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
         if wanted.chains == "teacher" and factory.teacher is not None:
             rows = _taught(rows, factory.teacher, missing)
         rows = _cut(rows, missing)
-        write_jsonl(factory.parts / f"{split.name}-{split.tried:08d}.jsonl", rows)
+        write_jsonl(part_path(factory.parts, split.name, split.tried), rows)
         factory.advance(_take(split, rows))
 
 
@@ -253,12 +259,6 @@ def _take(split: Split, rows: list[dict[str, Any]]) -> int:
     split.rejected += [row["rejected"] for row in rows if "rejected" in row]
     split.tried += len(rows)
     return len(problems)
-
-
-def _kept_parts(parts: Path, name: str) -> Iterator[list[dict[str, Any]]]:
-    """What an interrupted build of this split left, wave by wave."""
-    for part in sorted(parts.glob(f"{name}-*.jsonl")):
-        yield read_jsonl(part)
 
 
 def _require_enough(split: Split, wanted: SplitSettings) -> None:
