@@ -119,8 +119,9 @@ def _candidates(path: Path | str, number: int, name: str, row: Mapping[str, Any]
     if not calls:
         raise BadInput(f"{path}:{number}: no assertion of its tests calls it with literals alone")
     identity = _identity(name, number, row)
+    plain = code.removeprefix("\ufeff").replace("\r\n", "\n")
     return [
-        Candidate(f"{identity}.{place}" if place else identity, code.replace("\r\n", "\n"), call, output, name)
+        Candidate(f"{identity}.{place}" if place else identity, plain, call, output, name)
         for place, call in enumerate(calls)
     ]
 

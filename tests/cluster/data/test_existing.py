@@ -106,6 +106,13 @@ def test_a_row_may_say_its_call_or_its_entry(tmp_path):
     assert found[1].code == "def g(x): return x\n"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_program(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"code": "\ufeffdef f(x):\r\n    return x\r\n", "call": "f(1)"}))
+    [[candidate]] = read_programs(path)
+    assert candidate.code == "def f(x):\n    return x\n"
+
+
 def test_humaneval_gives_the_calls_of_its_checks():
     rows = read_programs(DATA / "humaneval.jsonl.gz")
     assert len(rows) == 164
