@@ -100,7 +100,7 @@ def _candidates(path: Path | str, number: int, name: str, row: Mapping[str, Any]
             value.encode()
         except UnicodeEncodeError:
             raise BadInput(f"{path}:{number}: {key} holds half of a surrogate pair") from None
-        return value
+        return value.removeprefix("\ufeff")
 
     code, output = "", None
     try:
@@ -119,7 +119,7 @@ def _candidates(path: Path | str, number: int, name: str, row: Mapping[str, Any]
     if not calls:
         raise BadInput(f"{path}:{number}: no assertion of its tests calls it with literals alone")
     identity = _identity(name, number, row)
-    plain = code.removeprefix("\ufeff").replace("\r\n", "\n")
+    plain = code.replace("\r\n", "\n")
     return [
         Candidate(f"{identity}.{place}" if place else identity, plain, call, output, name)
         for place, call in enumerate(calls)
