@@ -82,12 +82,25 @@ def agrees_with(
     They are compared by verdict, value, type, exception and own output. A run that ended in `sandbox_error` says nothing
     about the program and disagrees with everything.
     """
-    original = _trace(sandbox.run(Program(code, call), limits))
+    found = difference(bare_trace(sandbox, code, call, limits), traced)
+    return True if found is None else found
+
+
+def bare_trace(sandbox: Runner, code: str, call: str | None, limits: Limits | None = None) -> Trace:
+    """Executes a program as it is; there are no states."""
+    return _trace(sandbox.run(Program(code, call), limits))
+
+
+def difference(original: Trace, instrumented: Trace) -> Disagreement | None:
+    """The first thing in which two runs of a program, its states aside, differ; None if there is none.
+
+    A run that ended in `sandbox_error` says nothing about the program and differs from everything.
+    """
     for what in ("verdict", "output", "type_name", "exception", "stdout"):
-        before, after = getattr(original, what), getattr(traced, what)
+        before, after = getattr(original, what), getattr(instrumented, what)
         if before != after or before is Verdict.SANDBOX_ERROR:
             return Disagreement(what, before, after)
-    return True
+    return None
 
 
 def _trace(execution: Execution) -> Trace:

@@ -1,10 +1,12 @@
 """From a candidate to a problem: instrumented, run twice in the sandbox, and judged by what the runs gave."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
 from cluster.config import SplitSettings
-from reward.tracing import Runner, agrees_with, trace
+from reward.tracing import Runner, Trace, bare_trace, difference, trace
+from reward.truths import BY_CHANCE
 from rl.anchors import Instrumented, ProgramError, StateText, instrument
 from rl.answers import same_value_text
 from rl.problems import Problem
@@ -53,11 +55,15 @@ def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_tex
     broken = _broken_rules(candidate.code) if structure else []
     if broken:
         raise Rejected("structure", broken[0])
-    traced = trace(sandbox, instrumented)
+    traced = _seen(lambda: trace(sandbox, instrumented))
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")
-    if not agrees_with(sandbox, candidate.code, candidate.call, traced):
-        raise Rejected("anchors change the program")
+    original = _seen(lambda: bare_trace(sandbox, candidate.code, candidate.call))
+    if original.verdict in BY_CHANCE:
+        raise Rejected(f"execution: {original.verdict}")
+    changed = difference(original, traced)
+    if changed is not None:
+        raise Rejected("anchors change the program", changed.what)
     if candidate.output is not None and not same_value_text(candidate.output, traced.output):
         raise Rejected("recorded output is not what the call returns")
     if not 1 <= len(traced.states) <= MAX_STATES:
@@ -81,6 +87,12 @@ def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_tex
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
     return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains is True else problem
+
+
+def _seen(run: Callable[[], Trace]) -> Trace:
+    """What a run gave; the next one's, where a busy machine may have had a part in it, so that it does not change the data."""
+    found = run()
+    return run() if found.verdict in BY_CHANCE else found
 
 
 # A program's calls follow one another.
