@@ -55,11 +55,24 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
         from cluster.reports.tables import terminal_table
 
         report = write_report(run.path)
-    if as_json:
+    if until == "data":
+        _show_data(run.path, console, as_json)
+    elif as_json:
         typer.echo(run.summary.read_text() if until is None else json.dumps({"run": str(run.path), "stage": until}))
     elif report is not None:
         console.print(terminal_table(json.loads(run.summary.read_text())))
         console.print(f"model   {run.trained_model}\nreport  {report}")
+
+
+def _show_data(run: Path, console: Console, as_json: bool) -> None:
+    from cluster.data.funnel import funnel_table, read_funnel
+
+    funnel, card = read_funnel(run / "data"), run / "data" / "README.md"
+    if as_json:
+        typer.echo(json.dumps({"run": str(run), "stage": "data", "funnel": funnel, "card": str(card)}))
+    else:
+        console.print(funnel_table(funnel))
+        console.print(f"card  {card}", soft_wrap=True)
 
 
 @app.command()

@@ -1,13 +1,13 @@
 """The dataset's card: what is in the splits, what was left out, and how to get the same again."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
 from cluster.config import DifficultySettings, FilterSettings, RunSettings
+from cluster.data.funnel import funnel_rows, read_funnel
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem
@@ -31,7 +31,7 @@ _LICENCES = {
 def write_card(run: RunFolder, settings: RunSettings) -> None:
     """Leave `README.md` beside the splits, with a header by which `datasets.load_dataset` finds them."""
     splits = {name: read_split(run.split(name)) for name in SPLITS}
-    funnel = json.loads((run.path / "data" / "funnel.json").read_text())
+    funnel = read_funnel(run.path / "data")
     tokenizer = settings.data.tokenizer
     unit = "characters" if tokenizer is None else f"tokens of {tokenizer.name}"
     sections = [
@@ -42,7 +42,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         "and once with its anchors; the two runs agree.",
         "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
         "## Kept out\n\n" + _kept_out(settings.data.filters),
-        "## What was set aside\n\n" + _funnel(funnel) + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
+        "## What was set aside\n\n" + _table(["", *SPLITS], funnel_rows(funnel)) + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
         "## Anchors a problem, per cent\n\n" + _anchors(splits),
         f"## Lengths in {unit}: median, 95th percentile, longest\n\n" + _lengths(splits, tokenizer),
         "## Sources\n\n" + _sources(splits),
@@ -92,13 +92,6 @@ def _kept_out(filters: FilterSettings) -> str:
     told = f"No problem shares {filters.ngram} words in a row with these files.\n\n{files}"
     alike = "" if filters.alike is None else f"\n\nNo two programs share {filters.alike:.0%} of their token 5-grams."
     return (told if filters.benchmarks else "No benchmark was named in `data.filters.benchmarks`.") + alike
-
-
-def _funnel(funnel: dict[str, dict[str, int]]) -> str:
-    reasons = sorted({reason for counts in funnel.values() for reason in counts} - {"kept"})
-    rows = [[reason, *(funnel[name].get(reason, 0) for name in SPLITS)] for reason in ["kept", *reasons]]
-    rows.append(["tried", *(sum(funnel[name].values()) for name in SPLITS)])
-    return _table(["", *SPLITS], rows)
 
 
 def _anchors(splits: dict[str, list[Problem]]) -> str:
