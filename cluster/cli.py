@@ -1,5 +1,6 @@
 """The command `codereason`."""
 
+import errno
 import json
 import os
 import sys
@@ -249,6 +250,13 @@ def report(
     typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
 
+_NO_PLACE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
+"""Why a file cannot be where the user wants it; any other failure of one is a fault of ours."""
+
+
 def main() -> None:
     """Entry point: bad input ends with one line and status 2, Ctrl-C with status 130."""
     present_token()
@@ -258,6 +266,11 @@ def main() -> None:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         if message:  # There is none where the help was shown instead.
             sys.stderr.write(f"codereason: {' '.join(message.split())}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _NO_PLACE or error.filename is None:
+            raise
+        sys.stderr.write(f"codereason: {error.filename}: {error.strerror}\n")
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)

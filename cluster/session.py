@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import time
@@ -41,7 +42,7 @@ def connected(cluster: ClusterSettings) -> Iterator[str]:
     """Connect to Ray for the length of the block; gives the URL of its dashboard, empty if it has none.
 
     Raises:
-        BadInput: no cluster answers at the address that the settings or RAY_ADDRESS give.
+        BadInput: no cluster answers at the address that the settings or RAY_ADDRESS give, or it is no address.
     """
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     try:
@@ -53,7 +54,9 @@ def connected(cluster: ClusterSettings) -> Iterator[str]:
             logging_level=logging.ERROR,
             runtime_env={"env_vars": worker_environment()},
         )
-    except (ConnectionError, AuthenticationError, OSError) as error:
+    except (AuthenticationError, OSError, ValueError, RuntimeError) as error:
+        if address is None and isinstance(error, ValueError | RuntimeError):
+            raise
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise BadInput(f"cluster.address {address}: no Ray cluster takes this run: {lines[0]}") from None
     # Ray's own handler aborts the process. A scheduler's request to end is to be taken as Ctrl-C, which leaves nothing.
@@ -65,10 +68,24 @@ def connected(cluster: ClusterSettings) -> Iterator[str]:
 
 
 def _require_answer(address: str | None) -> None:
-    """Refuse a host that is silent: Ray would ask it again and again. Raises OSError."""
-    host, colon, port = (address or "").rpartition(":")
-    if colon and port.isdigit() and "://" not in host:
-        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    """Refuse a host that is silent: Ray would ask it again and again.
+
+    Raises:
+        BadInput: it is no address of a cluster.
+        OSError: nobody takes a connection there.
+    """
+    if address in (None, "auto", "local") or address.startswith("ray://"):
+        return
+    parts = re.fullmatch(r"\[?(?P<host>[^\s/]+?)\]?:(?P<port>[0-9]{1,5})", address)
+    if parts is None:
+        raise BadInput(
+            f"cluster.address {address}: must be auto or the head's HOST:PORT, mostly HOST:6379; http://HOST:8265 is its "
+            "dashboard, which `codereason submit --address` takes"
+        )
+    try:
+        socket.create_connection((parts["host"], int(parts["port"])), timeout=_ANSWER_S).close()
+    except OverflowError as error:
+        raise OSError(str(error)) from None
 
 
 def session_folder() -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.commands.options import Address, AsJson, ConfigFile, Overrides, Runs
+from cluster.commands.options import Address, AsJson, ConfigFile, Overrides, Runs, runs_folder
 from cluster.config import BadInput, load
 from cluster.runs import RunFolder, find_run
 
@@ -30,7 +30,13 @@ def submit(
     address: Address = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what the job prints until it ends.")] = False,
     runs: Annotated[
-        Path | None, typer.Option("--runs", help="Folder for runs, as the cluster's nodes see it; ./runs on this machine.")
+        Path | None,
+        typer.Option(
+            "--runs",
+            parser=runs_folder,
+            metavar="FOLDER",
+            help="Folder for runs, as the cluster's nodes see it; ./runs on this machine.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

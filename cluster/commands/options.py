@@ -5,9 +5,19 @@ from typing import Annotated
 
 import typer
 
+from cluster.config import BadInput
+
+
+def runs_folder(given: str | Path) -> Path:
+    """What `--runs` names. Raises BadInput for an address."""
+    if "://" in str(given):
+        raise BadInput(f"--runs {given}: runs are kept in a folder; for a store elsewhere, one of a mounted file system")
+    return Path(given)
+
+
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings to change: key.path=value.")]
-Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+Runs = Annotated[Path, typer.Option("--runs", parser=runs_folder, metavar="FOLDER", help="Folder that holds the runs.")]
 Address = Annotated[
     str | None, typer.Option("--address", help="URL of the cluster's dashboard: http://HOST:8265; RAY_ADDRESS else.")
 ]

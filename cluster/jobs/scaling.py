@@ -4,6 +4,7 @@ Serve starts and drains the replicas; a rollout replica that comes late takes th
 call that dies with its replica is made again of another one, so that no sample is lost or counts twice.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -151,8 +152,8 @@ def wishes(given: list[str]) -> dict[Pool, int]:
     for one in given:
         name, _, count = one.partition("=")
         pool = next((pool for pool in POOLS if pool == name), None)
-        if pool is None or not count.isdigit() or int(count) < 1:
-            raise BadInput(f"{one}: must be rollout=N or reward=N, N a number of replicas from 1 on")
+        if pool is None or not re.fullmatch("[1-9][0-9]{0,3}", count):
+            raise BadInput(f"{one}: must be rollout=N or reward=N, N a number of replicas from 1 to 9999")
         if pool in wanted:
             raise BadInput(f"{one}: {pool} is given twice")
         wanted[pool] = int(count)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 from pydantic import BaseModel
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
@@ -108,11 +109,18 @@ class Cluster:
         return self._ask(lambda: self._client.get_job_logs(job))
 
     def follow(self, job: str) -> Iterator[str]:
-        """What the job prints, piece by piece, until it ends."""
-        with asyncio.Runner() as runner:
-            pieces = self._client.tail_job_logs(job)
-            while (piece := runner.run(_next(pieces))) is not None:
-                yield piece
+        """What the job prints, piece by piece, until it ends.
+
+        Raises:
+            BadInput: the cluster is gone.
+        """
+        try:
+            with asyncio.Runner() as runner:
+                pieces = self._client.tail_job_logs(job)
+                while (piece := runner.run(_next(pieces))) is not None:
+                    yield piece
+        except (RuntimeError, aiohttp.ClientError) as error:
+            raise BadInput(f"{self._where}: no longer answers, so {job} cannot be followed: {error}") from None
 
     def stop(self, job: str, within_s: float) -> JobStatus:
         """End a job cleanly and wait until it has ended.

@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
+from cluster.config import load
 from cluster.runs import RunFolder, read_jsonl
 
 _RECENT = 10
@@ -24,9 +23,12 @@ def status_of(folder: Path, now: float | None = None) -> dict[str, Any]:
     Args:
         folder: `runs/NAME`.
         now: seconds since the epoch; the present if not given.
+
+    Raises:
+        BadInput: its configuration is damaged.
     """
     run = RunFolder(folder)
-    config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text())
+    config = load(folder / "config.yaml", []).model_dump(mode="json")
     done = run.finished_stages()
     planned = [*_STAGES, *(f"{control}{part}" for control in config["controls"] for part in ("", "_evaluation"))]
     stage = next((name for name in planned if name not in done), None)

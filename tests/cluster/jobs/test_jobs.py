@@ -8,6 +8,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 import requests
 import yaml
@@ -15,7 +16,7 @@ import yaml
 from cluster.commands.jobs import submit
 from cluster.config import BadInput, load
 from cluster.jobs.asking import within
-from cluster.jobs.submission import entrypoint, is_elsewhere, runtime_environment, stage, submission_id
+from cluster.jobs.submission import Cluster, entrypoint, is_elsewhere, runtime_environment, stage, submission_id
 
 ROOT = Path(__file__).resolve().parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -147,6 +148,29 @@ def test_folders_are_sent_and_names_on_the_hub_are_not(tmp_path, change, sent):
 def test_a_folder_that_is_missing_is_named(tmp_path, change, field, path):
     with pytest.raises(BadInput, match=f"{field}: {path} is not there"):
         staged(tmp_path, change)
+
+
+class Gone:
+    """A job client whose cluster ends while a job is followed."""
+
+    def __init__(self, error):
+        self.error = error
+
+    async def tail_job_logs(self, job):
+        yield "first"
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("closed unexpectedly"), aiohttp.ServerDisconnectedError("closed unexpectedly")]
+)
+def test_a_cluster_that_ends_while_a_job_is_followed_is_one_line(error):
+    cluster = Cluster.__new__(Cluster)
+    cluster._where, cluster._client = "http://HOST:8265", Gone(error)
+    pieces = cluster.follow("job")
+    assert next(pieces) == "first"
+    with pytest.raises(BadInput, match=r"^http://HOST:8265: no longer answers, so job cannot be followed: closed unexp"):
+        next(pieces)
 
 
 def test_a_call_is_given_up_at_its_deadline():

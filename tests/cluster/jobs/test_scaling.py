@@ -100,9 +100,23 @@ def test_a_run_is_scaled_by_its_name_wherever_its_folder_is(tmp_path):
     assert live_run("elsewhere", tmp_path, "http://HOST:1") == ("elsewhere", "http://HOST:1")
 
 
-@pytest.mark.parametrize("given", ["reward", "reward=0", "reward=-1", "reward=two", "learner=2", "=3"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "reward",
+        "reward=0",
+        "reward=-1",
+        "reward=two",
+        "learner=2",
+        "=3",
+        "reward=²",
+        "reward=٣",
+        "reward=99999",
+        "reward=" + "9" * 5000,
+    ],
+)
 def test_a_wish_that_is_none_is_named(given):
-    with pytest.raises(BadInput, match=rf"{given}: must be rollout=N or reward=N"):
+    with pytest.raises(BadInput, match=rf"^{given}: must be rollout=N or reward=N"):
         wishes([given])
 
 

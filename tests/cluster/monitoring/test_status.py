@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cluster.config import load
+from cluster.config import BadInput, load
 from cluster.monitoring.status import health, phases, shown, status_of
 from cluster.runs import RunFolder
 from tests.conftest import ROOT
@@ -90,6 +90,16 @@ def test_a_run_without_rows_and_a_finished_one(run, tmp_path):
     found = status_of(run.path)
     assert found["finished"]
     assert "stage    finished" in shown(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "must hold a mapping"), ("a: [1", "not YAML"), ("name: smoke\n", "data: Field required"), ("- 1", "must hold")],
+)
+def test_a_damaged_configuration_is_named(run, text, told):
+    (run.path / "config.yaml").write_text(text)
+    with pytest.raises(BadInput, match=f"config.yaml: {told}"):
+        status_of(run.path)
 
 
 def test_the_command_takes_a_name_or_a_folder(run):

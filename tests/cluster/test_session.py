@@ -1,0 +1,45 @@
+"""Addresses of clusters, told apart before and after Ray is asked. Real clusters are connected to elsewhere."""
+
+import socket
+
+import pytest
+import ray
+
+from cluster.config import BadInput
+from cluster.session import connected
+from cluster.settings import ClusterSettings
+
+
+def refusal(address):
+    with pytest.raises(BadInput) as refused, connected(ClusterSettings(address=address)):
+        pass
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["foo", "http://HOST:8265", "HOST:", ":6379", "HOST:port", "HOST:²", "HOST:6379/x", "a b:1"]
+)
+def test_what_is_no_address_is_told_what_one_is(address):
+    assert refusal(address).startswith(f"cluster.address {address}: must be auto or the head's HOST:PORT, mostly HOST:6379")
+
+
+def test_a_port_that_is_none_and_a_host_that_is_silent():
+    assert "no Ray cluster takes this run" in refusal("127.0.0.1:70000")
+    assert "no Ray cluster takes this run: [Errno 111]" in refusal("127.0.0.1:1")
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, ConnectionError])
+def test_what_ray_says_of_an_address_is_one_line(monkeypatch, error):
+    def init(**_):
+        raise error("not this one\nand why")
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        assert refusal(address) == f"cluster.address {address}: no Ray cluster takes this run: not this one"
+    if error is not ConnectionError:
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        # Without an address it is no wrong input.
+        with pytest.raises(error), connected(ClusterSettings()):
+            pass
