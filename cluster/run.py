@@ -32,7 +32,15 @@ from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.progress import counting, following
 from cluster.resuming import flat
 from cluster.runs import RunFolder, link_model, write_whole
-from cluster.session import Pools, application_names, beside_the_driver, connected, placement_plan, ray_session
+from cluster.session import (
+    Pools,
+    application_names,
+    beside_the_driver,
+    connected,
+    placement_plan,
+    ray_session,
+    training_name,
+)
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
@@ -207,9 +215,15 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         settings.epochs if settings.max_seconds is None else int(settings.max_seconds),
         place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
-        work=lambda: learner.launch.run(learner.supervised.train, supervised, job.settings.learner, run.checkpoints, stage),
+        work=lambda: _train(job, stage, learner.supervised.train, supervised),
     )
     ray.get(log.close.remote(), timeout=60)
+
+
+def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) -> None:
+    """Let Ray Train do a stage's work, from its last checkpoint on."""
+    name = training_name(job.settings.name, stage)
+    learner.launch.run(function, work, job.settings.learner, job.run.checkpoints, name)
 
 
 class MetricsLog:
@@ -273,7 +287,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
         settings.steps if settings.max_seconds is None else int(settings.max_seconds),
         place=lambda row: row["step"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
-        work=lambda: learner.launch.run(learner.policy.train, policy, job.settings.learner, run.checkpoints, stage),
+        work=lambda: _train(job, stage, learner.policy.train, policy),
     )
     stopped: str = ray.get(stream.stopped.remote(), timeout=60)
     if stopped:

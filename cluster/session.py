@@ -157,6 +157,11 @@ def application_names(run: str) -> tuple[str, str, str]:
     return f"{run}-rollout", f"{run}-reward", f"{run}-difficulty"
 
 
+def training_name(run: str, stage: str) -> str:
+    """What Ray's Train tab calls a stage's training, and the folder of its checkpoints, so the same each time it goes on."""
+    return f"{run}-{stage}"
+
+
 def beside_the_driver() -> NodeAffinitySchedulingStrategy:
     """Places an actor on this host, where the run's folder is."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

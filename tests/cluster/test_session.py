@@ -4,10 +4,15 @@ import socket
 
 import pytest
 import ray
+from rich.console import Console
 
-from cluster.config import BadInput
-from cluster.session import connected
+import learner.launch
+from cluster.config import BadInput, load
+from cluster.run import Job, _train
+from cluster.runs import RunFolder
+from cluster.session import Pools, application_names, connected, training_name
 from cluster.settings import ClusterSettings
+from tests.conftest import ROOT
 
 
 def refusal(address):
@@ -27,6 +32,22 @@ def test_what_is_no_address_is_told_what_one_is(address):
 def test_a_port_that_is_none_and_a_host_that_is_silent():
     assert "no Ray cluster takes this run" in refusal("127.0.0.1:70000")
     assert "no Ray cluster takes this run: [Errno 111]" in refusal("127.0.0.1:1")
+
+
+def test_what_a_run_has_on_a_cluster_bears_its_name():
+    assert application_names("demo") == ("demo-rollout", "demo-reward", "demo-difficulty")
+    assert [training_name("demo", stage) for stage in ("sft", "rl")] == ["demo-sft", "demo-rl"]
+    assert training_name("other", "rl") != training_name("demo", "rl")
+
+
+def test_a_training_is_called_by_its_run_and_finds_its_checkpoints_by_that(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(learner.launch, "run", lambda *arguments: asked.append(arguments))
+    settings = load(ROOT / "configs" / "smoke.yaml", ["name=study-seed-1"])
+    for _ in range(2):
+        run = RunFolder(tmp_path / "study" / "seed-1")
+        _train(Job(settings, run, Console(), Pools(settings, run.model("base"), tmp_path)), "rl", print, "work")
+    assert asked == [(print, "work", settings.learner, run.checkpoints, "study-seed-1-rl")] * 2
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, ConnectionError])
