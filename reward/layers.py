@@ -8,6 +8,7 @@ NAMES = (
     "process namespace",
     "namespaces",
     "own user",
+    "no capabilities",
     "landlock",
     "landlock TCP",
     "landlock signals",
@@ -17,6 +18,8 @@ NAMES = (
     "control group processes",
 )
 """Every layer there is, whatever the level; `docs/sandbox.md` says what each holds back."""
+LEFT_OUT = "left out for a test"
+"""The reason of a layer that is missing because a test asked for it."""
 
 
 class Layers(NamedTuple):
@@ -30,6 +33,11 @@ class Layers(NamedTuple):
     def holding(self) -> list[str]:
         """Layers that hold."""
         return [name for name in NAMES if name not in self.missing]
+
+    @property
+    def expected(self) -> list[str]:
+        """Layers that the self-test must find: those that hold, or were left out behind its back."""
+        return [name for name in NAMES if self.missing.get(name, LEFT_OUT) == LEFT_OUT]
 
     def __str__(self) -> str:
         missing = "; ".join(f"{name} ({why})" for name, why in self.missing.items())

@@ -4,6 +4,8 @@ A sandbox is a zygote process (`reward/zygote/`) that forks one confined child a
 with it. What comes back from a child is taken for what it is, untrusted bytes. No expected value ever goes in.
 """
 
+import ast
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,9 @@ __all__ = ["Execution", "Level", "Limits", "Program", "Sandbox", "SandboxUnavail
 Level = Literal["full", "userns", "nons"]
 
 _SELF_TEST = (Path(__file__).parent / "zygote" / "selftest.py").read_text(encoding="utf-8")
-_ALL_BLOCKED = repr(dict.fromkeys(("write a file", "open a socket", "fork", "exec", "signal", "read"), "BLOCKED"))
+_ATTACKS = ("write a file", "fork", "exec", "signal", "read")
+_UNSEEN = ("landlock TCP", "landlock signals", "control group memory", "control group processes")
+"""Layers that a program cannot see without getting past another one."""
 
 
 class Sandbox:
@@ -106,12 +110,17 @@ class Sandbox:
 
 
 def _self_test(zygote: Zygote) -> None:
-    """Attacks the zygote's children.
+    """Attacks the zygote's children, and looks for every layer that the zygote says holds.
 
     Raises:
-        ZygoteFault: an attack got through, or did not say that it was blocked.
+        ZygoteFault: an attack got through or a layer is absent, or did not say that it was not.
     """
-    program = Program(_SELF_TEST, f"attack_all({zygote.pid})")
-    execution = zygote.run(program, Limits())
-    if execution.value != _ALL_BLOCKED:
-        raise ZygoteFault(f"the self-test answered {execution.value or execution.exception or execution.verdict}")
+    execution = zygote.run(Program(_SELF_TEST, f"attack_all({zygote.pid}, {os.getuid()})"), Limits())
+    if execution.value is None:
+        raise ZygoteFault(f"the self-test answered {execution.exception or execution.verdict}")
+    seen = ast.literal_eval(execution.value)
+    layers = [name for name in zygote.layers.expected if name not in _UNSEEN]
+    wanted = dict.fromkeys(_ATTACKS, "BLOCKED") | dict.fromkeys(layers, "HOLDS")
+    wrong = [f"{name} {seen.get(name, 'untold')}" for name, answer in wanted.items() if seen.get(name) != answer]
+    if wrong:
+        raise ZygoteFault(f"the self-test found {', '.join(wrong)}")

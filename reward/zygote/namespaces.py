@@ -9,6 +9,8 @@ from . import box, kernel
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
 _REMOUNT, _BIND, _RECURSIVE, _PRIVATE = 32, 4096, 16384, 1 << 18
 _STAGE = "/tmp"
+_SEALED = "/sealed"
+"""An empty file that can be opened by capability only, which the self-test looks for."""
 
 
 def enter(*, user_namespace: bool) -> None:
@@ -51,6 +53,7 @@ def replace_root(readable: Sequence[str]) -> None:
         _bind_read_only(f"/proc/self/fd/{descriptor}", _STAGE + path)
         os.close(descriptor)
     box.mounted(_STAGE)
+    os.close(os.open(_STAGE + _SEALED, os.O_CREAT | os.O_WRONLY, mode=0))
     os.chdir(_STAGE)
     # Old and new root stacked in one place: pivot_root(2) describes this way of doing without a directory for the old.
     kernel.pivot_root(".", ".")

@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from reward.control_groups import places
-from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable
-from reward.zygote.isolation import LEVELS
-from reward.zygote_process import Zygote
+from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable, _self_test
+from reward.zygote.isolation import LAYERS, LEVELS
+from reward.zygote_process import Zygote, ZygoteFault
 from rl.verdicts import Verdict
 
 SHORT = Limits(wall_s=0.8, cpu_s=0.4, memory_mib=32, output_bytes=1000)
@@ -536,9 +537,30 @@ def test_without_standard_input_there_is_none(sandbox):
 
 
 def test_no_level_is_used_whose_self_test_an_attack_passes(monkeypatch):
-    monkeypatch.setattr("reward.sandbox._ALL_BLOCKED", "{'write a file': 'BLOCKED', 'levitate': 'BLOCKED'}")
-    with pytest.raises(SandboxUnavailable, match="level nons does not hold here: the self-test answered"):
+    weak = partial(Zygote, without=("seccomp", "limits"))
+    monkeypatch.setattr("reward.sandbox.Zygote", weak)
+    with pytest.raises(SandboxUnavailable, match=r"level nons does not hold here: the self-test found .*fork ESCAPED"):
         Sandbox(mode="nons")
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_self_test_misses_a_layer_that_is_off(level, layer):
+    if level == "nons" and (layer in ("namespaces", "process namespace") or (layer == "privileges" and os.geteuid())):
+        pytest.skip("the level has no such layer")
+    try:
+        Sandbox(mode=level).close()
+        zygote = Zygote(level, (), (layer,))
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    absent = {"privileges": "no capabilities|own user"}.get(layer, layer)
+    # Without namespaces, another user may not get as far as the standard library.
+    instead = "|answered ModuleNotFoundError" if layer == "namespaces" else ""
+    try:
+        with pytest.raises(ZygoteFault, match=f"the self-test found .*({absent}) ABSENT{instead}"):
+            _self_test(zygote)
+    finally:
+        zygote.close()
 
 
 def test_an_unknown_level_is_refused():
