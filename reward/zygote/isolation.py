@@ -83,10 +83,28 @@ class Isolation:
         if "limits" not in self._without:
             _limit(_OF_EVERY_PROCESS)
         if self._uid is not None:
-            os.setgroups([])
-            os.setresgid(self._uid, self._uid, self._uid)
+            self._leave_groups(self._uid)
         if "seccomp" not in self._without and not _refuses_new_code():
             self.missing["no new code"] = "the kernel is older than 6.3"
+
+    def _leave_groups(self, uid: int) -> None:
+        """Gives up the groups for the new user's own, or the new user where a root without privileges can have none.
+
+        Raises:
+            LayerMissing: the level is made of it.
+        """
+        try:
+            # The children's turn is to come; whether it can is seen by going there and back.
+            os.setresuid(uid, -1, -1)
+            os.setresuid(0, -1, -1)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+        except OSError as error:
+            why = f"this root may not change its user and groups ({error.strerror}): give it CAP_SETUID and CAP_SETGID"
+            if self._level != "nons":
+                raise LayerMissing(f"level {self._level}: {why}, or use level userns or nons") from None
+            self._uid = None
+            self.missing["own user"] = f"programs run as the user who started the sandbox: {why}"
 
     def _enter_namespaces(self, readable: list[str]) -> None:
         try:

@@ -75,6 +75,10 @@ def main() -> None:
     except LayerMissing as error:
         connection.sendall(messages.frame(f"! {error}"))
         return
+    except OSError as error:
+        advice = "this machine refuses what the level is made of; allow it, or use another level"
+        connection.sendall(messages.frame(f"! level {level}: {error}: {advice}"))
+        return
     program.prepare()
     gc.collect()
     gc.freeze()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,49 @@ def test_a_host_without_writable_control_groups_is_told(monkeypatch):
     with Sandbox(mode="nons") as sandbox:
         assert set(sandbox.layers.missing) >= GROUPS
         assert "control group memory (no folder" in str(sandbox.layers)
+
+
+# A root that may do nothing that other users may not.
+POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+TOLD = """
+import json, sys
+from reward.sandbox import Program, Sandbox, SandboxUnavailable
+try:
+    with Sandbox(mode=sys.argv[1]) as sandbox:
+        found = sandbox.run(Program("import os", "os.getuid()", files={"a": b"x"}))
+        print(json.dumps([str(found.verdict), found.value, sandbox.layers.as_json()]))
+except SandboxUnavailable as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def powerless(level: str) -> object:
+    if not AS_ROOT or shutil.which("setpriv") is None:
+        pytest.skip("takes root and setpriv")
+    command = [*POWERLESS, sys.executable, "-c", TOLD, level]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_a_root_without_privileges_has_no_other_user_to_give_and_says_so():
+    verdict, value, told = powerless("nons")
+    assert (verdict, value) == ("ok", "0")
+    assert "CAP_SETUID" in told["missing"]["own user"]
+    assert {"no capabilities", "landlock", "seccomp"} <= {*told["holds"]}
+
+
+def test_a_root_without_privileges_is_told_what_the_highest_level_takes():
+    assert "give the container CAP_SYS_ADMIN" in powerless("full")
+
+
+def test_a_refusal_by_the_machine_is_told_in_one_line():
+    dumpable = 4
+    told = lacking(PRCTL, dumpable, EINVAL, "nons")
+    assert told == (
+        "level nons: [Errno 22] prctl DUMPABLE: Invalid argument: this machine refuses what the level is made of; allow it, "
+        "or use another level"
+    )
 
 
 @pytest.mark.parametrize("layer", LAYERS)
