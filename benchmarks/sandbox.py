@@ -29,19 +29,29 @@ _FORKS = 500
 _RUNAWAY = Limits(wall_s=0.2, cpu_s=5)
 
 
+class Unfit(Exception):
+    """A row, or this machine, that nothing can be measured with; the message names it."""
+
+
 def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Level | None = None) -> dict[str, Any]:
     """Time the ways of running the same checks, `slots` at a time.
 
     Args:
-        programs: rows with `code`, `input` and `output`, as CRUXEval's.
+        programs: rows with `code`, `input` and `output`, as CRUXEval's, and `place`, where each was read from.
         runs: how many runs the sandbox is timed over; the slower ways do a tenth of them.
         slots: how many at a time, for every way.
         mode: level of isolation; None takes the best.
+
+    Raises:
+        Unfit: a row's call does not give its output, or there is no plain Python to compare with.
     """
+    if not _PYTHON.exists():
+        raise Unfit(f"no Python at {_PYTHON} to compare the sandbox with")
     wanted = [programs[index % len(programs)] for index in range(runs)]
     few = wanted[: max(runs // 10, 1)]
     with Slots(slots, _LIMITS, mode) as pool:
         level = pool.level
+        _verify(pool, wanted[: len(programs)])
         _sandboxed(pool, wanted[: 10 * slots], slots)
         ours = _sandboxed(pool, wanted, slots)
         latency = _kill_latency(pool)
@@ -69,13 +79,20 @@ def program(row: dict[str, str]) -> Program:
     return Program(row["code"], f"f({row['input']})")
 
 
+def _verify(pool: Slots, rows: Sequence[dict[str, str]]) -> None:
+    for row, text in zip(rows, _checks(rows), strict=True):
+        execution = pool.run(Program(text))
+        if execution.verdict is not Verdict.OK:
+            raise Unfit(f"{row['place']}: f(input) == output is no truth: {execution.exception or execution.verdict}")
+
+
 def _sandboxed(pool: Slots, rows: Sequence[dict[str, str]], slots: int) -> float:
     """Runs per second; every one must come to its end."""
 
     def one(row: dict[str, str]) -> None:
         execution = pool.run(program(row))
         if execution.verdict is not Verdict.OK:
-            raise RuntimeError(f"{row.get('id', row['input'])}: {execution.verdict} {execution.exception or ''}")
+            raise RuntimeError(f"{row['place']}: {execution.verdict} {execution.exception or ''}")
 
     return _per_second(one, rows, slots)
 
@@ -134,7 +151,7 @@ def _checks(rows: Sequence[dict[str, str]]) -> list[str]:
 def _official(rows: Sequence[dict[str, str]], workers: int) -> float:
     texts = _checks(rows)
 
-    def share(index: int) -> dict[str, float]:
+    def share(index: int) -> float:
         done = subprocess.run(
             [str(_PYTHON), "-I", str(_CHECKER)],
             input=json.dumps(texts[index::workers]),
@@ -143,18 +160,22 @@ def _official(rows: Sequence[dict[str, str]], workers: int) -> float:
             check=True,
             timeout=600,
         )
-        return dict(json.loads(done.stdout))
+        found = json.loads(done.stdout)
+        for place in found["failed"]:
+            raise Unfit(f"{rows[index + place * workers]['place']}: the official way does not pass it")
+        return float(found["seconds"])
 
     with ThreadPoolExecutor(workers) as threads:
-        shares = list(threads.map(share, range(workers)))
-    if sum(found["passed"] for found in shares) != len(texts):
-        raise RuntimeError(f"the official way passes {sum(found['passed'] for found in shares)} of {len(texts)} checks")
-    return len(texts) / max(found["seconds"] for found in shares)
+        return len(texts) / max(threads.map(share, range(workers)))
 
 
 def _fresh(rows: Sequence[dict[str, str]], workers: int) -> float:
     def one(row: dict[str, str]) -> None:
         text = _checks([row])[0]
-        subprocess.run([str(_PYTHON), "-I", "-c", text], check=True, timeout=60, env={"PATH": os.defpath})
+        line = [str(_PYTHON), "-I", "-c", text]
+        done = subprocess.run(line, timeout=60, env={"PATH": os.defpath}, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            said = done.stderr.splitlines() or [f"status {done.returncode}"]
+            raise Unfit(f"{row['place']}: does not run in {_PYTHON}: {said[-1]}")
 
     return _per_second(one, rows, workers)

@@ -1,6 +1,9 @@
 """`codereason bench NAME`: how fast a part is, as JSON with its ratios."""
 
+import ast
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +12,7 @@ import typer
 from cluster.commands.options import Overrides
 from cluster.config import BadInput, load
 from cluster.user_rows import as_object, read_lines
-from reward.sandbox import Level
+from reward.sandbox import Level, SandboxUnavailable
 
 app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is_help=True)
 
@@ -36,7 +39,8 @@ def sandbox(
     import benchmarks.sandbox
 
     rows = _rows(programs)
-    found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
+    with _told(mode):
+        found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
     if pool:
         import benchmarks.reward_pool
 
@@ -55,7 +59,14 @@ def soak(
     """What many runs leave behind; exits with 1 where that is anything, or where a verdict is not the right one."""
     import benchmarks.soak
 
-    found = benchmarks.soak.measure(_rows(programs), runs=runs, slots=slots, mode=mode)
+    rows = _rows(programs)
+    for row in rows:
+        try:
+            ast.literal_eval(row["output"])
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise BadInput(f"{row['place']}: output must be a literal, not {row['output']!r:.80}") from None
+    with _told(mode):
+        found = benchmarks.soak.measure(rows, runs=runs, slots=slots, mode=mode)
     typer.echo(json.dumps(found, indent=2))
     for trouble in ("leaks", "unexpected"):
         if found[trouble]:
@@ -102,8 +113,25 @@ def learner(
     typer.echo(json.dumps(found, indent=2))
 
 
+@contextmanager
+def _told(mode: Level | None) -> Iterator[None]:
+    """Tells as bad input that the level, or a row, does not do.
+
+    Raises:
+        BadInput: in place of what says so.
+    """
+    from benchmarks.sandbox import Unfit
+
+    try:
+        yield
+    except SandboxUnavailable as error:
+        raise BadInput(f"--mode {mode or 'full'}: {error}") from None
+    except Unfit as error:
+        raise BadInput(str(error)) from None
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
-    """The programs to run.
+    """The programs to run, each with its `place`, `FILE:LINE`.
 
     Raises:
         BadInput: the file cannot be read or is empty, or a line lacks a field.
@@ -114,4 +142,4 @@ def _rows(path: Path) -> list[dict[str, str]]:
             raise BadInput(f"{path}:{number}: must have code, input and output, each a string")
     if not rows:
         raise BadInput(f"{path}: has no programs")
-    return list(rows.values())
+    return [row | {"place": f"{path}:{number}"} for number, row in rows.items()]
