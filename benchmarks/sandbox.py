@@ -22,10 +22,14 @@ from rl.verdicts import Verdict
 _CHECKER = Path(__file__).parent / "official_checker.py"
 _FLOOR = Path(__file__).parent / "fork_floor.py"
 _REWARD = Path(reward.zygote.__file__).parents[1]
-_PYTHON = Path(sys.base_prefix) / "bin" / "python3"
+_SYSTEM_PYTHON = Path("/usr/bin/python3")
+_PYTHON = _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.base_prefix) / "bin" / "python3"
+"""What the other ways run: the system's, since one with `.pth` files among its packages takes several times as long to start
+and would flatter the sandbox."""
 _LIMITS = Limits(wall_s=5, cpu_s=2)
 _RUNAWAYS = 20
 _FORKS = 500
+_STARTS = 20
 _RUNAWAY = Limits(wall_s=0.2, cpu_s=5)
 
 
@@ -65,6 +69,7 @@ def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: 
         "runs_per_s": ours,
         "official_checker_per_s": official,
         "fresh_process_per_s": fresh,
+        "fresh_process": {"python": str(_PYTHON), "cpu_ms_a_start": _start_ms()},
         "times_official_checker": ours / official,
         "times_fresh_process": ours / fresh,
         "kill_latency_ms": latency,
@@ -167,6 +172,14 @@ def _official(rows: Sequence[dict[str, str]], workers: int) -> float:
 
     with ThreadPoolExecutor(workers) as threads:
         return len(texts) / max(threads.map(share, range(workers)))
+
+
+def _start_ms() -> float:
+    """CPU time in which the fresh interpreter starts, does nothing and ends."""
+    before = _all_cpu_s()
+    for _ in range(_STARTS):
+        subprocess.run([str(_PYTHON), "-I", "-c", ""], check=True, timeout=60, env={"PATH": os.defpath})
+    return 1000 * (_all_cpu_s() - before) / _STARTS
 
 
 def _fresh(rows: Sequence[dict[str, str]], workers: int) -> float:

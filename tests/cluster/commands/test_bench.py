@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -66,6 +67,14 @@ def test_a_level_that_cannot_be_had_is_named(monkeypatch, name, rows):
         monkeypatch.setattr(reward.zygote_process, "_PYTHON", (*powerless, *reward.zygote_process._PYTHON))
     options = ("--no-pool",) if name == "sandbox" else ()
     assert refusal(name, "--programs", rows(GOOD), "--mode", "full", *options).startswith("--mode full: level full ")
+
+
+def test_the_python_to_compare_with_is_told_with_its_start(rows):
+    done = CliRunner().invoke(app, ["sandbox", "--programs", str(rows(GOOD)), "--no-pool", "--runs", "20"])
+    fresh = json.loads(done.stdout)["fresh_process"]
+    # The system's, where there is one: a developer's own may load much at its start, which would flatter the sandbox.
+    assert fresh["python"] == "/usr/bin/python3" or not Path("/usr/bin/python3").exists()
+    assert 1 < fresh["cpu_ms_a_start"] < 1000
 
 
 def test_a_python_that_is_not_there_is_named(monkeypatch, rows, tmp_path):
