@@ -192,6 +192,8 @@ class FilterSettings(Settings):
     """Words of those n-grams."""
     alike: float | None = Field(None, gt=0, le=1)
     """Share of its token 5-grams that a problem may not have in common with another; None allows any."""
+    deadline_s: float = Field(0.5, gt=0)
+    """CPU seconds that a program may take, if `reward.cpu_s` is not less."""
     structure: bool = False
     """Whether programs must keep the structural rules of `rl.synthesis.structure`."""
     difficulty: DifficultySettings | None = None

@@ -56,9 +56,16 @@ class Zygote:
     """One zygote process, the socket to it, and the pipes that its children, one after the other, write to."""
 
     def __init__(
-        self, level: str, packages: Sequence[str] = (), without: Sequence[str] = (), memory_mib: int = Limits().memory_mib
+        self,
+        level: str,
+        packages: Sequence[str] = (),
+        without: Sequence[str] = (),
+        memory_mib: int = Limits().memory_mib,
+        seed: int = 0,
     ) -> None:
         """Starts the process. `memory_mib` is what its group allows; a run's own limit may be lower.
+
+        `seed` is that of hashes and of `random`, which every program finds alike.
 
         `without` leaves layers out, so that a test can show what each of them holds; nothing else may pass it.
 
@@ -109,7 +116,7 @@ class Zygote:
                 stdin=subprocess.DEVNULL,
                 stdout=their_stdout,
                 cwd="/",
-                env=_environment(),
+                env=_environment(seed),
                 pass_fds=passed,
                 start_new_session=True,
             )
@@ -258,10 +265,10 @@ def _located(packages: Sequence[str]) -> tuple[str, str]:
     return os.pathsep.join(folders), " ".join(module for package in packages for module in PACKAGES[package])
 
 
-def _environment() -> dict[str, str]:
+def _environment(seed: int) -> dict[str, str]:
     """What the zygote's environment holds: nothing a program's result could depend on but what is fixed here."""
     kept = ("LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
-    fixed = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+    fixed = {"PYTHONHASHSEED": str(seed), "TZ": "UTC", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
     # Symbols are looked up once here instead of by every child.
     fixed["LD_BIND_NOW"] = "1"
     return fixed | {name: os.environ[name] for name in kept if name in os.environ}

@@ -21,7 +21,10 @@ _CRUXEVAL = _ROOT / "tests" / "data" / "cruxeval.jsonl"
 _GRID = _ROOT / "configs" / "data.yaml"
 _BENCHMARKS = ", ".join(str(_CRUXEVAL.with_name(name)) for name in ("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz"))
 _SMALLER = (
-    *(f"data.{split}.problems={count}" for split, count in (("sft", 1400), ("rl", 1400), ("heldout", 100), ("validation", 100))),
+    *(
+        f"data.{split}.problems={count}"
+        for split, count in (("sft", 1400), ("rl", 1400), ("heldout", 100), ("validation", 100))
+    ),
     f"data.filters.benchmarks=[{_BENCHMARKS}]",
 )
 """What makes of `_GRID` a build of a minute or less that can be started from anywhere."""

@@ -42,7 +42,9 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         "and once with its anchors; the two runs agree.",
         "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
         "## Kept out\n\n" + _kept_out(settings.data.filters),
-        "## What was set aside\n\n" + _table(["", *SPLITS], funnel_rows(funnel)) + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
+        "## What was set aside\n\n"
+        + _table(["", *SPLITS], funnel_rows(funnel))
+        + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
         "## Anchors a problem, per cent\n\n" + _anchors(splits),
         f"## Lengths in {unit}: median, 95th percentile, longest\n\n" + _lengths(splits, tokenizer),
         "## Sources\n\n" + _sources(splits),

@@ -20,10 +20,10 @@ from typing import Any
 import ray
 from ray.data import DataContext
 
-from cluster.config import BadInput, RunSettings, SplitSettings
+from cluster.config import BadInput, FilterSettings, RunSettings, SplitSettings
 from cluster.data.card import write_card
 from cluster.data.difficulty import Difficulty
-from cluster.data.making import make_problem, not_made
+from cluster.data.making import Executor, make_problem, not_made
 from cluster.data.parts import kept_parts, part_path
 from cluster.data.screening import Screen
 from cluster.data.sources import Listed, Source
@@ -33,6 +33,8 @@ from cluster.data.teacher.chains import with_chains
 from cluster.data.teacher.programs import Taught
 from cluster.monitoring.progress import Advance
 from cluster.runs import RunFolder, write_jsonl, write_whole
+from reward.programs import Limits
+from reward.reseeded import Reseeded
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
 from rl.anchors import StateText
@@ -47,6 +49,9 @@ _CHUNKS_PER_CORE = 4
 
 _FEWEST, _WAVE = 64, 4096
 """Candidates whose results are kept together, at least and at most."""
+
+_PATIENCE = 20
+"""Wall-clock seconds that a run may take for each CPU second of its deadline."""
 
 _ENOUGH_TRIES = 20
 """A split is given up when so many times its size were tried: its source is too small for it."""
@@ -288,7 +293,7 @@ def _made(
             _make_chunk,
             source=source,
             wanted=wanted,
-            structure=settings.data.filters.structure,
+            filters=settings.data.filters,
             state_text=settings.data.state_text,
             reward=settings.reward,
         )
@@ -305,16 +310,16 @@ def _make_chunk(
     *,
     source: Source,
     wanted: SplitSettings,
-    structure: bool,
+    filters: FilterSettings,
     state_text: StateText,
     reward: RewardSettings,
 ) -> dict[str, Any]:
-    """A task: candidates made one after the other, in this process's sandbox."""
-    sandbox = _sandbox(reward.model_dump_json())
+    """A task: candidates made one after the other, in this process's sandboxes."""
+    executor = replace(_executor(reward.model_dump_json()), limits=_limits(reward, filters.deadline_s))
     made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
     for candidate in source.candidates(chunk["begin"], chunk["end"]):
         try:
-            problem = make_problem(candidate, wanted, sandbox, state_text, structure)
+            problem = make_problem(candidate, wanted, executor, state_text, filters.structure)
             made.append((asdict(candidate), as_row(problem), None))
         except Rejected as reason:
             made.append((asdict(candidate), None, (reason.reason, str(reason))))
@@ -325,11 +330,18 @@ def _rejection(kind: str, told: str) -> Rejected:
     return Rejected(kind, told.removeprefix(f"{kind}: ") if told != kind else "")
 
 
+def _limits(reward: RewardSettings, deadline_s: float) -> Limits:
+    """Those of one run. What a program is judged by is its own time; a loaded machine may let it wait much longer."""
+    limits = sandbox_limits(reward)
+    return replace(limits, cpu_s=min(deadline_s, limits.cpu_s), wall_s=max(limits.wall_s, _PATIENCE * deadline_s))
+
+
 @lru_cache(maxsize=1)
-def _sandbox(reward: str) -> Sandbox:
-    """This worker process's sandbox; it ends with the process."""
+def _executor(reward: str) -> Executor:
+    """This worker process's sandboxes; they end with the process."""
     # Syntax trees are many objects and no cycles: the collector would look through them a dozen times a program.
     gc.set_threshold(100_000)
     settings = RewardSettings.model_validate_json(reward)
     mode: Level | None = settings.mode
-    return Sandbox(sandbox_limits(settings), mode, settings.packages)
+    first, second = (kind(sandbox_limits(settings), mode, settings.packages) for kind in (Sandbox, Reseeded))
+    return Executor(first, second)

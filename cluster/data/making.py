@@ -1,14 +1,16 @@
 """From a candidate to a problem: instrumented, run twice in the sandbox, and judged by what the runs gave."""
 
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from cluster.config import SplitSettings
+from reward.programs import Limits
 from reward.tracing import Runner, Trace, bare_trace, difference, trace
 from reward.truths import BY_CHANCE
 from rl.anchors import Instrumented, ProgramError, StateText, instrument
-from rl.answers import same_value_text
+from rl.answers import UnreadableAnswer, literal, same_value_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 from rl.synthesis.chains import chain_of
@@ -20,8 +22,26 @@ MAX_STATES = 10
 """Problems with longer traces are dropped (StepCodeReasoner 3.2)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Where a candidate's runs are made: two sandboxes that have their seeds of hashes and of `random` not in common."""
+
+    first: Runner
+    second: Runner
+    limits: Limits | None = None
+    """Those of the sandboxes, if not given."""
+
+    def with_anchors(self, program: Instrumented, *, second: bool = False) -> Trace:
+        """What a program does with its anchors."""
+        return _seen(lambda: trace(self.second if second else self.first, program, self.limits))
+
+    def without(self, candidate: Candidate, *, second: bool = False) -> Trace:
+        """What it does as it is."""
+        return _seen(lambda: bare_trace(self.second if second else self.first, candidate.code, candidate.call, self.limits))
+
+
 def make_problem(
-    candidate: Candidate, split: SplitSettings, sandbox: Runner, state_text: StateText = "str", structure: bool = False
+    candidate: Candidate, split: SplitSettings, executor: Executor, state_text: StateText = "str", structure: bool = False
 ) -> Problem:
     """Execute a candidate, as it is and with its anchors, and make it a problem whose states show values as asked.
 
@@ -35,7 +55,7 @@ def make_problem(
             is nested too deeply to be looked at.
     """
     try:
-        return _made(candidate, split, sandbox, state_text, structure)
+        return _made(candidate, split, executor, state_text, structure)
     except (RecursionError, MemoryError) as error:
         raise not_made(error) from None
 
@@ -45,7 +65,7 @@ def not_made(error: RecursionError | MemoryError) -> Rejected:
     return Rejected("could not be made", type(error).__name__)
 
 
-def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_text: StateText, structure: bool) -> Problem:
+def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_text: StateText, structure: bool) -> Problem:
     if candidate.fault:
         raise Rejected(*candidate.fault.split(" | ", 1))
     try:
@@ -55,15 +75,10 @@ def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_tex
     broken = _broken_rules(candidate.code) if structure else []
     if broken:
         raise Rejected("structure", broken[0])
-    traced = _seen(lambda: trace(sandbox, instrumented))
+    traced = executor.with_anchors(instrumented)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")
-    original = _seen(lambda: bare_trace(sandbox, candidate.code, candidate.call))
-    if original.verdict in BY_CHANCE:
-        raise Rejected(f"execution: {original.verdict}")
-    changed = difference(original, traced)
-    if changed is not None:
-        raise Rejected("anchors change the program", changed.what)
+    _require_agreement(candidate, instrumented, traced, executor)
     if candidate.output is not None and not same_value_text(candidate.output, traced.output):
         raise Rejected("recorded output is not what the call returns")
     if not 1 <= len(traced.states) <= MAX_STATES:
@@ -74,6 +89,8 @@ def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_tex
         raise Rejected("a value shows its address")
     if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
         raise Rejected("a value has no text in UTF-8")
+    if not _reads_back(traced.output):
+        raise Rejected("value does not read back", f"{traced.output:.100}")
     problem = Problem(
         id=candidate.id,
         code=candidate.code,
@@ -86,7 +103,7 @@ def _made(candidate: Candidate, split: SplitSettings, sandbox: Runner, state_tex
         state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
-    return replace(problem, chain=_chain(problem, instrumented, sandbox)) if split.chains is True else problem
+    return replace(problem, chain=_chain(problem, instrumented, executor)) if split.chains is True else problem
 
 
 def _seen(run: Callable[[], Trace]) -> Trace:
@@ -95,12 +112,44 @@ def _seen(run: Callable[[], Trace]) -> Trace:
     return run() if found.verdict in BY_CHANCE else found
 
 
+def _require_agreement(candidate: Candidate, instrumented: Instrumented, traced: Trace, executor: Executor) -> None:
+    """Raises Rejected unless the program does the same without its anchors and with other seeds."""
+    original = executor.without(candidate, second=True)
+    if original.verdict in BY_CHANCE:
+        raise Rejected(f"execution: {original.verdict}")
+    changed = difference(original, traced)
+    if changed is not None:
+        again = executor.without(candidate)
+        by_itself = difference(again, traced) is None or difference(executor.without(candidate), again) is not None
+        raise Rejected("not deterministic" if by_itself else "anchors change the program", changed.what)
+    if any(map(_HASHED.search, traced.states)):
+        other = executor.with_anchors(instrumented, second=True)
+        if other.verdict in BY_CHANCE:
+            raise Rejected(f"execution: {other.verdict}")
+        if other.states != traced.states:
+            raise Rejected("not deterministic", "states")
+
+
+_STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_HASHED = re.compile(rf"""\{{(?:{_STRING}[,}}]|[^'"{{}}:]*, ['"]|[(<fN])""")
+"""What may be a set whose order hangs on the seed of hashes or on addresses: one that holds more than numbers."""
+
+
+def _reads_back(output: str) -> bool:
+    """Whether a value's text is a literal: not `<class 'int'>`, `nan`, `Counter(..)` or `dict_keys(..)`."""
+    try:
+        literal(output)
+    except UnreadableAnswer:
+        return False
+    return True
+
+
 # A program's calls follow one another.
 _broken_rules = lru_cache(maxsize=16)(broken_rules)
 
 
-def _chain(problem: Problem, instrumented: Instrumented, sandbox: Runner) -> str:
+def _chain(problem: Problem, instrumented: Instrumented, executor: Executor) -> str:
     try:
-        return chain_of(problem, lambda: visits_of(trace(sandbox, located(instrumented)).states))
+        return chain_of(problem, lambda: visits_of(executor.with_anchors(located(instrumented)).states))
     except ValueError as error:
         raise Rejected("no chain", str(error)) from None

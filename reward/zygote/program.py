@@ -25,7 +25,6 @@ MAX_MESSAGE = 2000
 """Characters of an exception's message that are kept."""
 RECURSION_LIMIT = 1000
 
-_SEED = 0
 _RESERVE_BYTES = 4 << 20
 
 _exit, _write, _quoted = os._exit, os.write, encode_basestring_ascii
@@ -37,7 +36,7 @@ def prepare() -> None:
     """Brings the interpreter into the state that every program finds. Once, in the zygote: its children inherit it."""
     # The interpreter starts without `site`, which is where programs have these two from.
     vars(builtins).update({name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")})
-    random.seed(_SEED)
+    random.seed(int(os.environ["PYTHONHASHSEED"]))
     sys.argv = ["program.py"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     vars(sys.modules["__main__"])["__builtins__"] = builtins

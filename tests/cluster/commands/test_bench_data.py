@@ -13,7 +13,9 @@ SMALL = {"problems": 1, "chains": True}
 def settings(filters=None, **splits):
     teacher = {"base_url": "http://localhost:1/v1", "model": "m"}
     data = dict.fromkeys(("sft", "validation", "rl", "heldout"), SMALL)
-    return RunSettings.model_validate({"name": "b", "data": {**data, "teacher": teacher, "filters": filters or {}, **splits}})
+    return RunSettings.model_validate(
+        {"name": "b", "data": {**data, "teacher": teacher, "filters": filters or {}, **splits}}
+    )
 
 
 @pytest.mark.parametrize("split", [{"problems": 1, "teacher": {}}, {"problems": 1, "chains": "teacher"}])

@@ -3,12 +3,16 @@
 import pytest
 
 from cluster.config import FilterSettings, SplitSettings
-from cluster.data.factory import _screened
-from cluster.data.making import make_problem
+from cluster.data.factory import _limits, _screened
+from cluster.data.making import Executor, make_problem
 from cluster.data.screening import Screen
-from reward.sandbox import Execution, Sandbox
+from reward.reseeded import Reseeded
+from reward.sandbox import Execution, Limits, Sandbox
+from reward.settings import RewardSettings
 from rl.synthesis.candidates import Candidate, Rejected
 from rl.verdicts import Verdict
+
+LIMITS = Limits(wall_s=10.0, cpu_s=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -17,17 +21,25 @@ def sandbox():
         yield sandbox
 
 
+@pytest.fixture(scope="module")
+def reseeded():
+    with Reseeded() as sandbox:
+        yield sandbox
+
+
 def candidate(code, call, output=None):
     return Candidate("one", code, call, output, "mine")
 
 
-def made(sandbox, code, call, output=None, **split):
-    return make_problem(candidate(code, call, output), SplitSettings(problems=1, **split), sandbox)
+def made(sandbox, code, call, output=None, other=None, **split):
+    return make_problem(
+        candidate(code, call, output), SplitSettings(problems=1, **split), Executor(sandbox, other or sandbox, LIMITS)
+    )
 
 
-def refusal(sandbox, code, call, output=None, **split):
+def refusal(sandbox, code, call, output=None, other=None, **split):
     with pytest.raises(Rejected) as error:
-        made(sandbox, code, call, output, **split)
+        made(sandbox, code, call, output, other, **split)
     return str(error.value)
 
 
@@ -73,3 +85,57 @@ def test_what_a_busy_machine_did_once_does_not_change_the_data(sandbox, verdict,
 def test_what_it_does_twice_is_told_as_what_it_is(sandbox, first):
     busy = Busy(sandbox, {first: Verdict.SANDBOX_ERROR, first + 1: Verdict.SANDBOX_ERROR})
     assert refusal(busy, PLUS, "f(1)") == "execution: sandbox_error"
+
+
+RETURNS = "def f(x):\n    y = {}\n    return y\n"
+
+
+@pytest.mark.parametrize(
+    "value", ["type(x)", "{1: x}.keys()", "float('nan')", "[float('inf')]", "__import__('collections').Counter('ab')"]
+)
+def test_a_value_that_is_no_literal_is_no_answer(sandbox, value):
+    assert refusal(sandbox, RETURNS.format(value), "f(1)").startswith("value does not read back: ")
+
+
+@pytest.mark.parametrize("value", ["set()", "{1: (x,), 2: None}", "-1.5e-300", "b'a'", "1 - 2j", "[{3, 1}, True, '\\n']"])
+def test_a_value_that_is_a_literal_is_one(sandbox, reseeded, value):
+    assert made(sandbox, RETURNS.format(value), "f(1)", other=reseeded).output == repr(eval(value, {"x": 1}))
+
+
+UNSURE = {
+    "output": "def f(x):\n    import random\n    y = x * 3\n    return [y, random.random()]\n",
+    "output ": "def f(x):\n    y = ['a' + z for z in set(x)]\n    return y\n",
+    "output  ": "def f(x):\n    import os\n    y = os.urandom(9)\n    return y\n",
+    "stdout": "def f(x):\n    y = x * 2\n    print(hash(y))\n    return y\n",
+    "states": "def f(x):\n    y = set(x)\n    y.add('other')\n    return len(y)\n",
+    "states ": "def f(x):\n    y = {1, *x}\n    return sorted(map(str, y))\n",
+}
+
+
+@pytest.mark.parametrize("what", UNSURE)
+def test_two_runs_with_other_seeds_must_agree(sandbox, reseeded, what):
+    assert refusal(sandbox, UNSURE[what], "f('river')", other=reseeded) == f"not deterministic: {what.strip()}"
+
+
+def test_sets_of_numbers_and_dictionaries_of_words_are_no_trouble(sandbox, reseeded):
+    code = "def f(x):\n    y = set(x)\n    z = {'a': 1, 'b': {'c': y}}\n    return z\n"
+    assert len(made(sandbox, code, "f([3, 1, 2])", other=reseeded).states) == 3
+
+
+def test_anchors_that_change_a_program_are_told_apart(sandbox, reseeded):
+    code = "def f(x):\n    b = x\n    y = (i for i in b).gi_code.co_firstlineno\n    return y\n"
+    assert refusal(sandbox, code, "f([1])", other=reseeded) == "anchors change the program: output"
+
+
+def test_the_deadline_is_the_programs_own_time():
+    assert _limits(RewardSettings(), 0.5) == Limits(wall_s=10.0, cpu_s=0.5)
+    assert _limits(RewardSettings(cpu_s=0.2, wall_s=30.0), 0.5) == Limits(wall_s=30.0, cpu_s=0.2)
+
+
+def test_a_program_without_end_is_given_up(sandbox):
+    assert refusal(sandbox, "def f(x):\n    while True:\n        x += 1\n    return x\n", "f(1)") == "execution: timeout"
+
+
+def test_waiting_is_not_working(sandbox):
+    code = "import time\n\ndef f(x):\n    y = x\n    time.sleep(0.7)\n    return y\n"
+    assert made(sandbox, code, "f(1)").output == "1"
