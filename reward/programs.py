@@ -45,6 +45,10 @@ class Program:
     """What the program reads from its standard input."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files in the folder the program runs in, by relative path; modules among them can be imported."""
+    keep_arguments: bool = False
+    """Whether the call's arguments, as they are after it, are told as one more state, the last: `repr` of a pair of those
+    by place and those by name, its middle cut out where it is long; empty where the call was not reached. They come with
+    a value and with an exception, and count as a state does."""
     keep_stderr: bool = False
     """Whether what it writes to its standard error is kept; otherwise nobody reads it."""
 

@@ -6,10 +6,12 @@ exact even where a value's text has line breaks, and the program's own output is
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from reward.programs import Execution, Limits, Program
+from rl.answers import same_value_text
 from rl.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Trace:
     """`NAME: value`, one for every anchor that was executed, in order of execution."""
     stdout: str
     """What the program prints itself."""
+    arguments: str | None = None
+    """`repr` of the call's arguments after it, by place and by name, where that was asked for; see `Program`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Disagreement:
     """One thing the anchors changed. It is false, so that `if agree(...)` reads as it should."""
 
     what: str
-    """verdict, output, type_name, exception or stdout."""
+    """verdict, output, type_name, exception, stdout or arguments."""
     original: str | None
     instrumented: str | None
 
@@ -55,14 +59,15 @@ class Disagreement:
         return f"{self.what}: {self.original!r} without anchors, {self.instrumented!r} with them"
 
 
-def trace(sandbox: Runner, instrumented: Instrumented, limits: Limits | None = None) -> Trace:
-    """Executes an instrumented program and records its states.
+def trace(sandbox: Runner, instrumented: Instrumented, limits: Limits | None = None, *, arguments: bool = False) -> Trace:
+    """Executes an instrumented program and records its states, and if asked its arguments as they are after the call.
 
     Raises:
         ValueError: an anchor's line holds no anchor.
     """
     lines = tuple(anchor.line for anchor in instrumented.anchors)
-    return _trace(sandbox.run(Program(instrumented.code, instrumented.call, lines), limits))
+    program = Program(instrumented.code, instrumented.call, lines, keep_arguments=arguments)
+    return _trace(sandbox.run(program, limits), arguments)
 
 
 def agree(sandbox: Runner, code: str, instrumented: Instrumented, limits: Limits | None = None) -> bool | Disagreement:
@@ -71,7 +76,7 @@ def agree(sandbox: Runner, code: str, instrumented: Instrumented, limits: Limits
     Raises:
         ValueError: an anchor's line holds no anchor.
     """
-    return agrees_with(sandbox, code, instrumented.call, trace(sandbox, instrumented, limits), limits)
+    return agrees_with(sandbox, code, instrumented.call, trace(sandbox, instrumented, limits, arguments=True), limits)
 
 
 def agrees_with(
@@ -79,16 +84,18 @@ def agrees_with(
 ) -> bool | Disagreement:
     """Whether a program does what its instrumented form was seen to do: True, or the first difference, which is false.
 
-    They are compared by verdict, value, type, exception and own output. A run that ended in `sandbox_error` says nothing
-    about the program and disagrees with everything.
+    They are compared by verdict, value, type, exception, own output and, where the trace has them, arguments. A run that
+    ended in `sandbox_error` says nothing about the program and disagrees with everything.
     """
-    found = difference(bare_trace(sandbox, code, call, limits), traced)
+    found = difference(bare_trace(sandbox, code, call, limits, arguments=traced.arguments is not None), traced)
     return True if found is None else found
 
 
-def bare_trace(sandbox: Runner, code: str, call: str | None, limits: Limits | None = None) -> Trace:
+def bare_trace(
+    sandbox: Runner, code: str, call: str | None, limits: Limits | None = None, *, arguments: bool = False
+) -> Trace:
     """Executes a program as it is; there are no states."""
-    return _trace(sandbox.run(Program(code, call), limits))
+    return _trace(sandbox.run(Program(code, call, keep_arguments=arguments), limits), arguments)
 
 
 def difference(original: Trace, instrumented: Trace) -> Disagreement | None:
@@ -100,15 +107,32 @@ def difference(original: Trace, instrumented: Trace) -> Disagreement | None:
         before, after = getattr(original, what), getattr(instrumented, what)
         if before != after or before is Verdict.SANDBOX_ERROR:
             return Disagreement(what, before, after)
+    if not _same_arguments(original.arguments, instrumented.arguments):
+        return Disagreement("arguments", original.arguments, instrumented.arguments)
     return None
 
 
-def _trace(execution: Execution) -> Trace:
+def _same_arguments(left: str | None, right: str | None) -> bool:
+    """Whether two texts of arguments show the same: in whatever order sets are gone through, wherever objects lie."""
+    if left is None or right is None or left == right:
+        return left == right
+    return same_value_text(left, right) or _ADDRESS.sub("", left) == _ADDRESS.sub("", right)
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def _trace(execution: Execution, arguments: bool) -> Trace:
+    states, kept = execution.states, None
+    if arguments and execution.verdict in (Verdict.OK, Verdict.EXCEPTION) and states:
+        *others, kept = states
+        states = tuple(others)
     return Trace(
         verdict=execution.verdict,
         output=execution.value,
         type_name=execution.type_name,
         exception=execution.exception,
-        states=execution.states,
+        states=states,
         stdout=execution.stdout,
+        arguments=kept,
     )

@@ -277,7 +277,7 @@ def _environment(seed: int) -> dict[str, str]:
 def _request(program: Program, limits: Limits) -> bytes:
     stdin = program.stdin.encode()
     files = marshal.dumps(_checked(program.files)) if program.files else b""
-    packed = pack(program.code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin))
+    packed = pack(program.code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin), program.keep_arguments)
     size = len(stdin) + len(files) + len(packed)
     if size > messages.MAX_REQUEST_BYTES:
         raise ValueError(f"code: the program takes {size} bytes, {messages.MAX_REQUEST_BYTES} can be run")

@@ -33,11 +33,12 @@ class Executor:
 
     def with_anchors(self, program: Instrumented, *, second: bool = False) -> Trace:
         """What a program does with its anchors."""
-        return _seen(lambda: trace(self.second if second else self.first, program, self.limits))
+        return _seen(lambda: trace(self.second if second else self.first, program, self.limits, arguments=True))
 
     def without(self, candidate: Candidate, *, second: bool = False) -> Trace:
         """What it does as it is."""
-        return _seen(lambda: bare_trace(self.second if second else self.first, candidate.code, candidate.call, self.limits))
+        runner, program = self.second if second else self.first, (candidate.code, candidate.call)
+        return _seen(lambda: bare_trace(runner, *program, self.limits, arguments=True))
 
 
 def make_problem(
@@ -107,7 +108,7 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
 
 
 def _seen(run: Callable[[], Trace]) -> Trace:
-    """What a run gave; the next one's, where a busy machine may have had a part in it, so that it does not change the data."""
+    """What a run gave; where a busy machine may have had a part in it, what the next one gives."""
     found = run()
     return run() if found.verdict in BY_CHANCE else found
 

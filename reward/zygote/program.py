@@ -5,6 +5,7 @@ of other modules; and the parent distrusts the report all the same.
 """
 
 import _sitebuiltins
+import ast
 import builtins
 import io
 import marshal
@@ -13,10 +14,11 @@ import random
 import sys
 import types
 from _json import encode_basestring_ascii
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from .interception import HOOK, AnchorMissing, compile_program, recorder
+from .interception import HOOK, MAX_STATES, AnchorMissing, compile_program, recorder
 
 # What a program does to its own built-ins does not touch these.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
@@ -25,7 +27,11 @@ MAX_MESSAGE = 2000
 """Characters of an exception's message that are kept."""
 RECURSION_LIMIT = 1000
 
+_KEEPER = "argument keeper"
+"""The name in `builtins` of what is handed a call's function and arguments: no identifier, as `HOOK` is none."""
 _RESERVE_BYTES = 4 << 20
+_MOST_ARGUMENTS = 2000
+"""Characters of the arguments' text."""
 
 _exit, _write, _quoted = os._exit, os.write, encode_basestring_ascii
 _set_recursion_limit, _set_trace, _set_profile = sys.setrecursionlimit, sys.settrace, sys.setprofile
@@ -42,13 +48,15 @@ def prepare() -> None:
     vars(sys.modules["__main__"])["__builtins__"] = builtins
 
 
-def pack(code: str, call: str | None, anchor_lines: tuple[int, ...], max_characters: int, with_stdin: bool) -> bytes:
+def pack(
+    code: str, call: str | None, anchor_lines: tuple[int, ...], max_characters: int, with_stdin: bool, with_arguments: bool
+) -> bytes:
     """A program as `run` takes it. `max_characters` bounds the value's repr, and all states together.
 
     Raises:
         ValueError: something in it cannot be sent.
     """
-    return marshal.dumps((code, call, anchor_lines, max_characters, with_stdin))
+    return marshal.dumps((code, call, anchor_lines, max_characters, with_stdin, with_arguments))
 
 
 def run(payload: bytes, report_to: int) -> NoReturn:
@@ -57,9 +65,10 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     `payload` is what `pack` made. The report is `A` and a message where an anchor is missing. Else it is `P`, if the code
     compiles, and then JSON with `verdict`, `value`, `type_name`, `exception` and `states`.
     """
-    code, call, anchor_lines, max_characters, with_stdin = marshal.loads(payload)
+    code, call, anchor_lines, max_characters, with_stdin, with_arguments = marshal.loads(payload)
     states: list[str] = []
-    finish = partial(_finish, report_to, states)
+    kept: list[object] | None = [] if with_arguments else None
+    finish = partial(_finish, report_to, states, kept, max_characters)
     if with_stdin:
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
     try:
@@ -78,7 +87,7 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     try:
         if anchor_lines:
             setattr(builtins, HOOK, recorder(states, max_characters, partial(finish, "output_limit")))
-        value, type_name = _evaluate(program, call, vars(sys.modules["__main__"]))
+        value, type_name = _evaluate(program, call, vars(sys.modules["__main__"]), kept)
     except MemoryError as error:
         error.__traceback__ = None
         del reserve
@@ -90,19 +99,45 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     finish("ok", value, type_name)
 
 
-def _evaluate(program: types.CodeType, call: str | None, main: dict[str, object]) -> tuple[str | None, str | None]:
-    """Executes the program, then evaluates the call: the value's repr and type, if there is a call."""
+def _evaluate(
+    program: types.CodeType, call: str | None, main: dict[str, object], kept: list[object] | None
+) -> tuple[str | None, str | None]:
+    """Executes the program, then evaluates the call: the value's repr and type, if there is a call.
+
+    Its arguments go into `kept`, if that is a list.
+    """
     # A program gets as deep as it would as a script: the frames it stands on here, and `exec`, do not count.
-    _set_recursion_limit(RECURSION_LIMIT + _depth() + 1)
+    _set_recursion_limit(RECURSION_LIMIT + _depth() + (1 if kept is None else 2))
     try:
         exec(program, main)
         if call is None:
             return None, None
-        value = eval(compile(call, "<call>", "eval", dont_inherit=True), main)
+        if kept is None:
+            value = eval(compile(call, "<call>", "eval", dont_inherit=True), main)
+        else:
+            setattr(builtins, _KEEPER, _keeper(kept))
+            value = eval(_compiled_to_keep(call), main)
         return f"{value!r}", type(value).__name__
     finally:
         _set_trace(None)
         _set_profile(None)
+
+
+def _compiled_to_keep(call: str) -> types.CodeType:
+    """The call, if it is one, with its function and its arguments handed to the keeper, which calls it with them."""
+    tree = ast.parse(call, "<call>", "eval")
+    if isinstance(tree.body, ast.Call):
+        tree.body.args.insert(0, tree.body.func)
+        tree.body.func = ast.copy_location(ast.Name(_KEEPER, ast.Load()), tree.body.func)
+    return compile(tree, "<call>", "eval", dont_inherit=True)
+
+
+def _keeper(kept: list[object]) -> Callable[..., object]:
+    def keep(function: Callable[..., object], /, *positional: object, **named: object) -> object:
+        kept.append((positional, named))
+        return function(*positional, **named)
+
+    return keep
 
 
 def _depth() -> int:
@@ -126,6 +161,8 @@ def _described(error: BaseException) -> str:
 def _finish(
     report_to: int,
     states: list[str],
+    kept: list[object] | None,
+    max_characters: int,
     verdict: str,
     value: str | None = None,
     type_name: str | None = None,
@@ -138,11 +175,26 @@ def _finish(
             stream.flush()
         except (OSError, ValueError):
             pass  # The program closed it.
+    if kept is not None and verdict in ("ok", "exception"):
+        states.append(_shortened(kept))
+        if len(states) > MAX_STATES or sum([len(state) for state in states]) > max_characters:
+            verdict, value, type_name, error = "output_limit", None, None, None
+            states.clear()
     fields = {"verdict": verdict, "value": value, "type_name": type_name, "exception": error}
     told = [f'"{name}":{"null" if text is None else _quoted(text)}' for name, text in fields.items()]
     told.append('"states":[' + ",".join([_quoted(state) for state in states]) + "]")
     _write_all(report_to, ("{" + ",".join(told) + "}").encode())
     _exit(0)
+
+
+def _shortened(kept: list[object]) -> str:
+    """The text of the arguments that were kept, its middle cut out where it is long; empty if there are none."""
+    try:
+        text = f"{kept[0]!r}" if kept else ""
+    except BaseException:
+        return "<unprintable>"
+    half = _MOST_ARGUMENTS // 2
+    return text if len(text) <= _MOST_ARGUMENTS else f"{text[:half]}..{len(text)}..{text[-half:]}"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

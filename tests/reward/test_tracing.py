@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reward.sandbox import Program, Sandbox
-from reward.tracing import Disagreement, Trace, agree, trace
+from reward.sandbox import Limits, Program, Sandbox
+from reward.tracing import Disagreement, Trace, agree, agrees_with, bare_trace, difference, trace
 from rl.anchors import Anchor, Instrumented, instrument
 from rl.verdicts import Verdict
 
@@ -82,3 +83,57 @@ def test_a_change_is_named(sandbox, changed, what, before, after):
 def test_another_exception_is_a_change(sandbox):
     found = agree(sandbox, "def f(): raise OSError(1)", Instrumented("def f(): raise OSError(2)", "f()", ()))
     assert found == Disagreement("exception", "OSError: 1", "OSError: 2")
+
+
+SORTS = "def f(x, n=0):\n    x.sort()\n    if n:\n        raise ValueError(n)\n    return n"
+
+
+def test_arguments_are_told_as_the_call_leaves_them(sandbox):
+    def arguments(call, code=SORTS):
+        traced = trace(sandbox, instrument(code, call), arguments=True)
+        assert traced.states == trace(sandbox, instrument(code, call)).states
+        return traced.arguments
+
+    assert arguments("f([3, 1])") == "(([1, 3],), {})"
+    assert arguments("f([3, 1], n=0)") == "(([1, 3],), {'n': 0})"
+    assert arguments("f(*[[2, 1]], **{'n': 2})") == "(([1, 2],), {'n': 2})"
+    assert arguments("f(g)") == ""
+    assert arguments("f(list(range(999, -1, -1)))").startswith("(([0, 1, 2, 3, ")
+    assert "..4897.." in arguments("f(list(range(999, -1, -1)))")
+    assert trace(sandbox, instrument(SORTS, "f([3, 1])")).arguments is None
+    assert bare_trace(sandbox, "def f(", "f(1)", arguments=True).arguments == ""
+    assert arguments("f(C())", "class C:\n    def __getattr__(self, name): raise KeyError\ndef f(c):\n    return 1") != ""
+
+
+def test_arguments_count_with_the_states(sandbox):
+    limits = Limits(output_bytes=300)
+    asked = bare_trace(sandbox, "def f(x):\n    return 1", f"f({'a' * 400!r})", limits, arguments=True)
+    assert (asked.verdict, asked.arguments) == (Verdict.OUTPUT_LIMIT, None)
+
+
+def test_a_program_is_as_deep_as_without_being_asked(sandbox):
+    code = "def f(n):\n    return 0 if n == 0 else 1 + f(n - 1)"
+    for depth in range(985, 1000):
+        calls = [bare_trace(sandbox, code, f"f({depth})", arguments=asked) for asked in (True, False)]
+        assert calls[0].verdict == calls[1].verdict, depth
+
+
+def test_what_is_done_to_the_arguments_must_agree(sandbox):
+    one = trace(sandbox, instrument(SORTS, "f([3, 1])"), arguments=True)
+    assert agrees_with(sandbox, SORTS, "f([3, 1])", one) is True
+    found = agrees_with(
+        sandbox,
+        SORTS.replace("sort", "reverse"),
+        "f([3, 1, 2])",
+        trace(sandbox, instrument(SORTS, "f([3, 1, 2])"), arguments=True),
+    )
+    assert isinstance(found, Disagreement)
+    assert (found.what, found.original) == ("arguments", "(([2, 1, 3],), {})")
+
+
+def test_arguments_are_the_same_in_any_order_of_a_set_and_at_any_address(sandbox):
+    one = trace(sandbox, Instrumented("def f(x):\n    return 1", "f(1)", ()), arguments=True)
+    pairs = [("(({'a', 'b'},), {})", "(({'b', 'a'},), {})"), ("((<A at 0x1f>,), {})", "((<A at 0x2e>,), {})")]
+    for left, right in pairs:
+        assert difference(replace(one, arguments=left), replace(one, arguments=right)) is None
+    assert difference(one, replace(one, arguments="((2,), {})")) is not None

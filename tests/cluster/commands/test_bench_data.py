@@ -20,12 +20,12 @@ def settings(filters=None, **splits):
 
 @pytest.mark.parametrize("split", [{"problems": 1, "teacher": {}}, {"problems": 1, "chains": "teacher"}])
 def test_what_a_teacher_would_write_is_not_replaced_in_silence(split):
-    with pytest.raises(BadInput, match="^data.rl: asks a teacher, and none is asked here"):
+    with pytest.raises(BadInput, match=r"^data.rl: asks a teacher, and none is asked here"):
         measure(settings(rl=split), slots=1)
 
 
 def test_the_speed_of_a_measured_model_is_not_ours():
-    with pytest.raises(BadInput, match="^data.filters.difficulty: "):
+    with pytest.raises(BadInput, match=r"^data.filters.difficulty: "):
         measure(settings({"difficulty": {"model": "m"}}), slots=1)
 
 
