@@ -127,7 +127,8 @@ class SplitSettings(Settings):
     dataset: DatasetSettings | None = None
     mutations: int = Field(0, ge=0)
     """Further calls of each program of a file or a dataset, with mutated inputs."""
-    task: Task = Task.OUTPUT
+    task: Task | Literal["both"] = Task.OUTPUT
+    """What is asked of its problems; `both` asks it by turns, as the papers train both directions."""
     value_characters: int = Field(2000, ge=1)
     """Longest text of a state or an output."""
 
@@ -144,6 +145,11 @@ class SplitSettings(Settings):
                 "the grammar none"
             )
         return self
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is asked, by turns."""
+        return tuple(Task) if self.task == "both" else (self.task,)
 
     @property
     def asks_teacher(self) -> bool:

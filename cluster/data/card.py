@@ -10,7 +10,7 @@ from cluster.config import DifficultySettings, FilterSettings, RunSettings
 from cluster.data.funnel import funnel_rows, read_funnel
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
-from rl.problems import Problem
+from rl.problems import Problem, Task
 from rl.prompts import chain_ids, prompt, prompt_ids
 from rl.synthesis.grid import cells
 from rl.tokens import load_tokenizer
@@ -40,7 +40,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         f"Seed {settings.seed}, held-out seed {settings.data.heldout_seed}. {_origin(settings)}; "
         "`codereason data CONFIG` makes them. Every state and every output comes from executing the program, once as it is "
         "and once with its anchors; the two runs agree.",
-        "## Splits\n\n" + _table(["split", "problems", "with chains", "sha256"], _split_rows(run, splits)),
+        "## Splits\n\n" + _split_table(run, splits),
         "## Kept out\n\n" + _kept_out(settings.data.filters),
         "## What was set aside\n\n"
         + _table(["", *SPLITS], funnel_rows(funnel))
@@ -77,11 +77,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def _split_rows(run: RunFolder, splits: dict[str, list[Problem]]) -> list[list[object]]:
-    return [
-        [name, len(problems), sum(bool(problem.chain) for problem in problems), _hash(run.split(name))[:16]]
-        for name, problems in splits.items()
-    ]
+def _split_table(run: RunFolder, splits: dict[str, list[Problem]]) -> str:
+    rows: list[list[object]] = []
+    for name, problems in splits.items():
+        tasks = Counter(problem.task for problem in problems)
+        chains = sum(bool(problem.chain) for problem in problems)
+        rows.append([name, len(problems), *(tasks[task] for task in Task), chains, _hash(run.split(name))[:16]])
+    return _table(["split", "problems", *(f"{task} task" for task in Task), "with chains", "sha256"], rows)
 
 
 def _hash(path: Path) -> str:

@@ -317,9 +317,12 @@ def _make_chunk(
     """A task: candidates made one after the other, in this process's sandboxes."""
     executor = replace(_executor(reward.model_dump_json()), limits=_limits(reward, filters.deadline_s))
     made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
-    for candidate in source.candidates(chunk["begin"], chunk["end"]):
+    directions = [wanted.model_copy(update={"task": task}) for task in wanted.tasks]
+    for number, candidate in enumerate(source.candidates(chunk["begin"], chunk["end"]), start=chunk["begin"]):
         try:
-            problem = make_problem(candidate, wanted, executor, state_text, filters.structure)
+            # By turns over a program's calls, and over programs: a mutated call is no more often asked one way.
+            split = directions[sum(divmod(number, source.calls)) % len(directions)]
+            problem = make_problem(candidate, split, executor, state_text, filters.structure)
             made.append((asdict(candidate), as_row(problem), None))
         except Rejected as reason:
             made.append((asdict(candidate), None, (reason.reason, str(reason))))

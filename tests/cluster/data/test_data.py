@@ -291,6 +291,21 @@ def test_generated_problems_of_the_input_task_have_chains_of_that_task(tmp_path)
         assert objections(problem, problem.chain) == []
 
 
+def test_both_tasks_are_asked_by_turns(tmp_path):
+    both = {"problems": 8, "chains": True, "task": "both", "grid": {"mutations": 1}}
+    run = built(tmp_path / "run", settings(sft=both, rl=both, validation={**SMALL, "problems": 4, "task": "both"}))
+    card = (run.path / "data" / "README.md").read_text()
+    assert "| split | problems | output task | input task | with chains | sha256 |" in card
+    for name in ("sft", "rl", "validation"):
+        kept = problems(run.path, name)
+        counts = Counter(problem.task for problem in kept)
+        assert set(counts) == set(Task)
+        assert f"| {name} | {len(kept)} | {counts[Task.OUTPUT]} | {counts[Task.INPUT]} | {len(kept)} | " in card
+        assert all(objections(problem, problem.chain) == [] for problem in kept)
+    firsts = {problem.task for problem in problems(run.path, "sft") if "." not in problem.id}
+    assert firsts == set(Task), "neither a program's own call nor a mutated one is asked one way alone"
+
+
 def test_from_a_file_come_at_most_as_many_as_asked_for_however_many_are_bad(tmp_path):
     bad = [{"code": "def f(): return 1", "input": "", "output": "2"}] * 45
     path = programs_file(tmp_path / "mine.jsonl", [*bad, *ROWS[:1], {**ROWS[-1], "id": "more"}])
