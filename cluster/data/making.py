@@ -1,5 +1,6 @@
 """From a candidate to a problem: instrumented, run twice in the sandbox, and judged by what the runs gave."""
 
+import ast
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from cluster.config import SplitSettings
 from reward.programs import Limits
 from reward.tracing import Runner, Trace, bare_trace, difference, trace
 from reward.truths import BY_CHANCE
-from rl.anchors import Instrumented, ProgramError, StateText, instrument
+from rl.anchors import Instrumented, ProgramError, StateText, hindrance, instrument
 from rl.answers import UnreadableAnswer, literal, same_value_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
@@ -76,6 +77,8 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
     broken = _broken_rules(candidate.code) if structure else []
     if broken:
         raise Rejected("structure", broken[0])
+    if not instrumented.anchors and (reason := hindrance(ast.parse(candidate.code))):
+        raise Rejected("could notice anchors", reason)
     traced = executor.with_anchors(instrumented)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")

@@ -12,8 +12,9 @@ The paper asks a teacher model to place the prints; here the placement is a pure
 - `teacher`: the same verification for anchors that a teacher model placed, and its agreement with ours.
 """
 
+from rl.anchors.hindrances import hindrance
 from rl.anchors.instrumentation import Anchor, Instrumented, ProgramError, instrument
 from rl.anchors.lines import LineMap
 from rl.anchors.writing import StateText
 
-__all__ = ["Anchor", "Instrumented", "LineMap", "ProgramError", "StateText", "instrument"]
+__all__ = ["Anchor", "Instrumented", "LineMap", "ProgramError", "StateText", "hindrance", "instrument"]

@@ -6,6 +6,7 @@ could tell.
 """
 
 import ast
+import builtins
 import sys
 from collections.abc import Iterator
 
@@ -28,6 +29,18 @@ _SELF_INSPECTION = frozenset(
 )
 """Names by which a program looks at its own source, frames, depth or references, or redirects its output."""
 
+_AT_HAND = frozenset(dir(builtins)) | {"__file__"}
+"""Names that every program has without an import."""
+
+_BY_TEXT = frozenset(
+    {
+        *("getattr", "setattr", "hasattr", "delattr", "vars", "attrgetter", "methodcaller", "__getattribute__", "__dict__"),
+        *("__setattr__", "__delattr__", "__import__", "import_module", "new_class", "modules", "make_dataclass"),
+        *("__builtins__", "globals", "locals", "eval", "exec", "compile"),
+    }
+)
+"""Names by which a program gets at others that it gives as text. Without any of them its texts are texts."""
+
 _MODULES = frozenset(
     {
         *("builtins", "dis", "faulthandler", "gc", "inspect", "linecache", "mock", "traceback", "tracemalloc"),
@@ -49,7 +62,8 @@ def hindrance(tree: ast.Module) -> str | None:
         elif not isinstance(node, ast.Constant) and _names_in(node) & _STREAMS and node not in writes:
             return "handles its output stream"
         for reason in _reasons(node):
-            return reason
+            if _may_be_looked_up(node, tree):
+                return reason
     if _is_half_built_dataclass_possible(tree):
         return "may show dataclass objects before they are complete"
     return None
@@ -82,8 +96,24 @@ def _reasons(node: ast.AST) -> Iterator[str]:
         yield f"uses {name}"
 
 
+def _may_be_looked_up(node: ast.AST, tree: ast.Module) -> bool:
+    """Whether what a node spells can be the thing of that name: not a text or a variable that is merely called so."""
+    match node:
+        case ast.Constant():
+            return any(not _BY_TEXT.isdisjoint(_names_in(other)) or _makes_a_class(other) for other in walk(tree))
+        case ast.Name(id=name) | ast.FunctionDef(name=name) if name in _SELF_INSPECTION - _AT_HAND:
+            # Imported by its name, that import is seen itself.
+            return any(isinstance(other, ast.alias) and other.name == "*" for other in walk(tree))
+        case _:
+            return True
+
+
+def _makes_a_class(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) > 1
+
+
 def _names_in(node: ast.AST) -> set[str]:
-    """The identifiers this node itself spells, also as a string (`getattr(x, "__code__")`)."""
+    """The identifiers this node itself spells, also as a string (`getattr(x, "__code__")`), whatever that is for."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name) | ast.alias(name=name):
             return {name}

@@ -34,8 +34,24 @@ NOTICING = {
     "    q = p\n    return 1",
     "depth": "def f(n=0):\n    m = n + 1\n    try:\n        return f(m)\n    except RecursionError:\n        return m",
     "own code": "def f():\n    x = 1\n    return f.__code__.co_varnames",
+    "by text": "def f():\n    x = 1\n    return getattr(f, '__code__').co_varnames",
+    "by text later": "def f(name='__code__'):\n    x = 1\n    return vars(type(f))[name]",
+    "from everything": "from os import *\ndef f():\n    x = 1\n    return fork()",
     "foreign names": "from nowhere import *\ndef f():\n    x = 1\n    return x",
 }
+
+
+ALIKE = {
+    "a key": "def f(d):\n    e = d['fork'] + d.get('eval', 0)\n    return e",
+    "a text": "def f(d):\n    e = d + ' locals' + 'locals'\n    return e == '__repr__'",
+    "a variable": "def f(fork):\n    settrace = fork + 1\n    return settrace",
+    "a function": "def fork(n):\n    m = n + 1\n    return m\ndef f(n):\n    m = fork(n)\n    return m",
+}
+
+
+@pytest.mark.parametrize("code", ALIKE.values(), ids=ALIKE)
+def test_a_word_that_only_looks_so_keeps_its_anchors(code: str) -> None:
+    assert instrument(code).anchors
 
 
 @pytest.mark.parametrize("code", NOTICING.values(), ids=NOTICING)

@@ -139,3 +139,9 @@ def test_a_program_without_end_is_given_up(sandbox):
 def test_waiting_is_not_working(sandbox):
     code = "import time\n\ndef f(x):\n    y = x\n    time.sleep(0.7)\n    return y\n"
     assert made(sandbox, code, "f(1)").output == "1"
+
+
+def test_a_program_that_could_notice_anchors_is_told_by_that(sandbox):
+    code = "def f(x):\n    y = sorted(locals())\n    return y\n"
+    assert refusal(sandbox, code, "f(1)") == "could notice anchors: uses locals"
+    assert refusal(sandbox, "def f(x):\n    pass\n", "f(1)") == "trace length 0"
