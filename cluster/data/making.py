@@ -16,7 +16,7 @@ from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 from rl.synthesis.chains import chain_of
 from rl.synthesis.narration import located, visits_of
-from rl.synthesis.structure import broken_rules
+from rl.synthesis.structure import Argument, arguments_of, broken_rules
 from rl.verdicts import Verdict
 
 MAX_STATES = 10
@@ -74,7 +74,7 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
         instrumented = instrument(candidate.code, candidate.call, state_text)
     except ProgramError as error:
         raise Rejected("not a program", str(error)) from None
-    broken = _broken_rules(candidate.code) if structure else []
+    broken = _broken_rules(candidate.code, _arguments(instrumented.call)) if structure else []
     if broken:
         raise Rejected("structure", broken[0])
     if not instrumented.anchors and (reason := hindrance(ast.parse(candidate.code))):
@@ -150,6 +150,12 @@ def _reads_back(output: str) -> bool:
 
 # A program's calls follow one another.
 _broken_rules = lru_cache(maxsize=16)(broken_rules)
+
+
+def _arguments(call: str | None) -> tuple[Argument, ...]:
+    """What the structural rules must know of a call's arguments."""
+    read = ast.parse(call or "None", mode="eval").body
+    return arguments_of(read) if isinstance(read, ast.Call) else ()
 
 
 def _chain(problem: Problem, instrumented: Instrumented, executor: Executor) -> str:

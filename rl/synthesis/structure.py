@@ -8,6 +8,7 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rl.syntax import walk
 
@@ -26,14 +27,34 @@ _FORBIDDEN = frozenset(
 _LAZY = frozenset({"zip", "map", "filter", "reversed", "enumerate", "iter"})
 _ORDERING = frozenset({"list", "tuple", "str", "repr", "iter", "enumerate", "zip", "map", "filter", "format", "join"})
 """Calls whose value shows the order in which a set is gone through."""
+_ORDER_FREE = frozenset({"sum", "any", "all", "min", "max", "sorted", "set", "frozenset"})
+"""Calls that give the same of a generator in whatever order it goes."""
 _SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 
 
-def broken_rules(source: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What the rules must know of an argument that the entry is called with."""
+
+    is_set: bool
+    of_numbers: bool
+    """Whether all that is in it are numbers: a set of those lies the same way in every run."""
+
+
+def arguments_of(call: ast.Call) -> tuple[Argument, ...]:
+    """What the rules must know of the arguments by place."""
+    return tuple(Argument(_is_set(argument, frozenset()), _of_numbers(argument, frozenset())) for argument in call.args)
+
+
+def broken_rules(source: str, arguments: tuple[Argument, ...] = ()) -> list[str]:
     """The rules that a program breaks, each in a few words with its line; empty for a good one.
 
     A program is one or two functions, of which the last is the entry, and at module level at most one call of the entry,
     bare or inside the only `print`.
+
+    Args:
+        source: the program.
+        arguments: those of its entry call, where that is not in the source.
     """
     try:
         tree = ast.parse(source)
@@ -46,9 +67,12 @@ def broken_rules(source: str) -> list[str]:
         return [f"{len(functions)} functions at module level, 1 or {MOST_FUNCTIONS} are allowed"]
     entry = functions[-1].name
     found = [*_module_level(tree, entry), *_comments(source)]
+    for node in (node for line in tree.body if isinstance(line, ast.Expr) for node in walk(line)):
+        if isinstance(node, ast.Call) and _is_call(node, entry):
+            arguments = arguments_of(node)
     for function in functions:
         found += _signature(function)
-        found += _rendered_sets(function)
+        found += _rendered_sets(function, arguments if function is functions[-1] else ())
     for node in walk(tree):
         found += [f"line {getattr(node, 'lineno', 1)}: {text}" for text in _about(node)]
     return found
@@ -57,12 +81,16 @@ def broken_rules(source: str) -> list[str]:
 def _module_level(tree: ast.Module, entry: str) -> Iterator[str]:
     calls = [node for node in walk(tree) if _is_call(node, entry)]
     prints = [node for node in walk(tree) if _is_call(node, "print")]
+    callees = [node for node in walk(tree) if isinstance(node, ast.Name) and node.id == "print"]
     for statement in tree.body:
         match statement:
             case ast.FunctionDef() | ast.Import() | ast.ImportFrom():
                 continue
-            case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[ast.Call() as call])) if _is_call(call, entry):
-                prints = prints[1:]
+            case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[ast.Call() as call], keywords=[]) as shown) if (
+                _is_call(call, entry)
+            ):
+                prints.remove(shown)
+                callees.remove(shown.func)
             case ast.Expr(value=ast.Call() as call) if _is_call(call, entry):
                 pass
             case _:
@@ -73,6 +101,8 @@ def _module_level(tree: ast.Module, entry: str) -> Iterator[str]:
             yield f"the entry {entry} is called {len(calls) + 1} times, once is allowed"
     if prints:
         yield f"line {getattr(prints[0], 'lineno', 1)}: only the entry call may be printed, once"
+    elif callees:
+        yield f"line {callees[0].lineno}: print by another name"
 
 
 def _is_call(node: ast.AST, name: str) -> bool:
@@ -94,6 +124,11 @@ def _signature(function: ast.FunctionDef) -> Iterator[str]:
         yield f"{where} takes {count} arguments, 1 to {MOST_ARGUMENTS} are allowed"
     if arguments.defaults or any(arguments.kw_defaults):
         yield f"{where} has default arguments"
+    for inner in walk(function):
+        if inner is function or not isinstance(inner, ast.FunctionDef | ast.Lambda):
+            continue
+        if inner.args.defaults or any(inner.args.kw_defaults):
+            yield f"line {inner.lineno}: {getattr(inner, 'name', 'a lambda')} has default arguments"
     if arguments.vararg or arguments.kwarg:
         yield f"{where} takes any number of arguments"
     if not any(isinstance(node, ast.Return) and node.value is not None for node in walk(function)):
@@ -134,10 +169,15 @@ def _leaves(loop: ast.While) -> bool:
     return any(isinstance(node, ast.Break | ast.Return | ast.Raise) for node in walk(loop))
 
 
-def _rendered_sets(function: ast.FunctionDef) -> Iterator[str]:
+def _rendered_sets(function: ast.FunctionDef, arguments: tuple[Argument, ...]) -> Iterator[str]:
     """Places where the order in which a set is gone through shows."""
-    names = _set_names(function)
+    parameters = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
+    given = dict(zip(parameters, arguments, strict=False))
+    names = _set_names(function, {name for name, it in given.items() if it.is_set and not it.of_numbers})
+    numbers = _number_names(function, {name for name, it in given.items() if it.of_numbers})
     for node in walk(function):
+        for told in _unordered(node, names, numbers):
+            yield f"line {getattr(node, 'lineno', function.lineno)}: {told}"
         match node:
             case ast.For(iter=source) if _is_set(source, names):
                 yield f"line {node.lineno}: a loop over a set, sort it first"
@@ -151,9 +191,49 @@ def _rendered_sets(function: ast.FunctionDef) -> Iterator[str]:
                 yield f"line {node.lineno}: a set in an f-string, sort it first"
 
 
-def _set_names(function: ast.FunctionDef) -> frozenset[str]:
-    """Names that are only ever assigned sets."""
-    sets: set[str] = set()
+def _unordered(node: ast.AST, names: frozenset[str], numbers: frozenset[str]) -> Iterator[str]:
+    """Ways to take items out of a set in the order in which they lie there."""
+    match node:
+        case ast.Assign(targets=[ast.Tuple() | ast.List()], value=value) if _is_set(value, names):
+            yield "a set is unpacked, sort it first"
+        case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]) if _is_set(value, names):
+            if not _of_numbers(value, numbers):
+                yield "pop of a set takes any of its items"
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments) if name not in _ORDER_FREE:
+            for argument in arguments:
+                if isinstance(argument, ast.GeneratorExp) and any(_is_set(one.iter, names) for one in argument.generators):
+                    yield f"{name} goes through a set, sort it first"
+    match node:
+        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Call(args=items):
+            if any(isinstance(item, ast.Starred) and _is_set(item.value, names) for item in items):
+                yield "a set is unpacked, sort it first"
+
+
+def _number_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
+    """Names that hold numbers or collections of them, as far as assignments in a row show it."""
+    numbers, others = set(given), set[str]()
+    for node in walk(function):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                (numbers if _of_numbers(value, frozenset(numbers)) else others).add(name)
+    return frozenset(numbers - others)
+
+
+def _of_numbers(value: ast.expr, names: frozenset[str]) -> bool:
+    """Whether an expression is made of numbers, of these names, and of what turns one collection into another."""
+    return all(
+        isinstance(node.value, int | float) if isinstance(node, ast.Constant) else node.id in names | _COLLECTORS
+        for node in walk(value)
+        if isinstance(node, ast.Constant | ast.Name)
+    )
+
+
+_COLLECTORS = frozenset({"set", "frozenset", "sorted", "list", "tuple"})
+
+
+def _set_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
+    """Names that are only ever assigned sets, or given ones."""
+    sets = set(given)
     others: set[str] = set()
     for node in walk(function):
         match node:

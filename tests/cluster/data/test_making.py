@@ -145,3 +145,11 @@ def test_a_program_that_could_notice_anchors_is_told_by_that(sandbox):
     code = "def f(x):\n    y = sorted(locals())\n    return y\n"
     assert refusal(sandbox, code, "f(1)") == "could notice anchors: uses locals"
     assert refusal(sandbox, "def f(x):\n    pass\n", "f(1)") == "trace length 0"
+
+
+def test_structural_rules_look_at_the_call_too(sandbox):
+    code = "def f(x):\n    y = x.pop()\n    return y\n"
+    split, executor = SplitSettings(problems=1), Executor(sandbox, sandbox, LIMITS)
+    assert make_problem(candidate(code, "f({1})"), split, executor, structure=True).output == "1"
+    with pytest.raises(Rejected, match=r"^structure: line 2: pop of a set"):
+        make_problem(candidate(code, "f({'a'})"), split, executor, structure=True)
