@@ -29,10 +29,12 @@ class Screen:
     def check(self, problem: Problem, split: str, calls: int) -> None:
         """Raises Rejected if the problem must be set aside from this split, which takes so many calls of a program."""
         where, asked = self._taken.get(program_fingerprint(problem.code), (split, set()))
-        if where != split or len(asked) >= calls:
-            raise Rejected("program already in a split")
-        if problem.call in asked:
+        if where != split:
+            raise Rejected("program already in another split")
+        if problem.call in asked and calls > 1:
             raise Rejected("call already in the split")
+        if len(asked) >= calls:
+            raise Rejected("program already in the split")
         if asked:
             return
         shared = self._contamination.shared(problem.code) if self._contamination else None

@@ -1,6 +1,6 @@
 """Where programs come from: built-in generators, a teacher, a file, a dataset. Every source gives its programs by number."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cluster.config import BadInput, DataSettings, SplitSettings
 from cluster.data.existing import read_dataset, read_programs
-from cluster.data.screening import benchmark_texts
+from cluster.data.screening import benchmark_texts, program_fingerprint
 from cluster.data.splits import SPLITS
 from cluster.data.teacher import Teacher
 from cluster.data.teacher.programs import Taught
@@ -141,4 +141,16 @@ def _listed(rows: Sequence[Sequence[Candidate]], mutations: int, seed: int) -> L
             replace(candidate, id=f"{candidate.id}~{place}", call=call, output=None)
             for place, call in enumerate(further, start=1)
         ]
-    return Listed(tuple(found), max(map(len, rows)) * (1 + mutations))
+    return Listed(tuple(found), _most_calls(rows) * (1 + mutations))
+
+
+def _most_calls(rows: Sequence[Sequence[Candidate]]) -> int:
+    """Calls of one program, at most, over all of its rows."""
+    by_text = Counter(candidate.code for row in rows for candidate in row)
+    by_program: Counter[str] = Counter()
+    for code, count in by_text.items():
+        try:
+            by_program[program_fingerprint(code)] += count
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # It will be set aside, with its reason.
+    return max(by_program.values(), default=1)

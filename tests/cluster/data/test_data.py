@@ -90,7 +90,8 @@ def test_every_candidate_is_either_kept_or_rejected_with_its_reason(run):
         assert {row["reason"] for row in aside} == set(reasons)
         numbers = [int(identity.removeprefix(f"{name}-")) for identity in kept + [row["id"] for row in aside]]
         assert sorted(numbers) == list(range(len(numbers)))
-    assert "program already in a split" in {row["reason"] for row in rejected}
+    told = {row["reason"] for row in rejected}
+    assert {"program already in the split", "program already in another split"} <= told
 
 
 def test_the_files_are_plain_parquet(run, tmp_path):
@@ -212,6 +213,7 @@ def test_a_benchmark_that_is_none_is_named(tmp_path):
 ROWS = [
     {"id": "good", "code": "def f(x):\n    y = x + 1\n    return y\n", "input": "1", "output": "2"},
     {"id": "layout", "code": "def f(x): # the same\n    y = x+1\n\n    return y\n", "input": "5", "output": "6"},
+    {"id": "again", "code": "def f(x):\n    y = (x + 1)\n    return y\n", "input": "1", "output": "2"},
     {"id": "wrong", "code": "def f(x):\n    y = x + 2\n    return y\n", "input": "1", "output": "2"},
     {"id": "raises", "code": "def f(x):\n    y = x / 0\n    return y\n", "input": "1", "output": "2"},
     {"id": "broken", "code": "def f(x:\n", "input": "1", "output": "2"},
@@ -229,7 +231,7 @@ ROWS = [
     {"id": "g", "entry": "g", "code": "def g(s):\n    t = s\n    return t\n", "input": "'é\u2028'", "output": '"é\u2028"'},
 ]
 REASONS = {
-    "layout": "program already in a split",
+    "again": "call already in the split",
     "wrong": "recorded output is not what the call returns",
     "raises": "execution: exception",
     "open": "recorded output is not what the call returns",
@@ -263,7 +265,7 @@ def test_a_file_of_programs_takes_the_generators_place(tmp_path):
     assert reasons.keys() - REASONS.keys() == {"broken", "no call"}
     assert reasons["broken"].startswith("not a program: code: line 1: ")
     assert reasons["no call"].startswith("not a program: call: ")
-    assert [problem.id for problem in kept] == ["good", "set", "g"]
+    assert [problem.id for problem in kept] == ["good", "layout", "set", "g"]
     assert {(problem.task, problem.source) for problem in kept} == {(Task.INPUT, "mine")}
     assert kept[-1].call == "g('é\u2028')"
     funnel = json.loads((run.path / "data" / "funnel.json").read_text())["rl"]
@@ -277,7 +279,7 @@ def test_programs_of_a_file_have_chains_too_in_either_direction(tmp_path, task):
     path = programs_file(tmp_path / "mine.jsonl", ROWS)
     run = built(tmp_path / "run", settings(rl={"problems": 50, "file": path, "task": str(task), "chains": True}))
     kept = problems(run.path, "rl")
-    assert [problem.id for problem in kept] == ["good", "set", "g"]
+    assert [problem.id for problem in kept] == ["good", "layout", "set", "g"]
     for problem in kept:
         assert objections(problem, problem.chain) == []
         assert parse(problem.chain).proposed_input == (None if task is Task.OUTPUT else problem.call[2:-1])
@@ -333,4 +335,4 @@ def test_a_grammar_too_small_for_its_split_is_named(tmp_path):
     tiny = {"statements": [0, 0], "list_length": [1, 1], "argument": [0, 0], "largest": 1}
     message = refusal(lambda: built(tmp_path / "run", settings(heldout={"problems": 15, "grammar": tiny})))
     assert message.startswith("data.heldout.grammar: gave only ")
-    assert "program already in a split" in message
+    assert "program already in the split" in message

@@ -199,6 +199,15 @@ def test_a_files_programs_have_mutated_calls_without_recorded_outputs(tmp_path):
     assert sources_of(file=DATA / "mbpp.jsonl.gz", mutations=1).calls % 2 == 0
 
 
+def test_rows_of_one_program_are_its_calls(tmp_path):
+    same = ["def f(x): return x", "def f(x):\n    return x  # the same\n", "def f(x): return x"]
+    path = tmp_path / "mine.jsonl"
+    rows = enumerate([*same, "def f(y): return y", "def f(", "def f(", "def f(", "def f("])
+    path.write_text("\n".join(json.dumps({"code": code, "call": f"f({place})"}) for place, code in rows))
+    assert sources_of(file=path).calls == 3
+    assert sources_of(file=path, mutations=2).calls == 9
+
+
 @pytest.mark.parametrize(
     ("split", "told"),
     [
