@@ -18,6 +18,9 @@ from rl.tokens import load_tokenizer
 _PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
 """Anchors of a problem, per cent of the scaling set (StepCodeReasoner, table 12)."""
 
+_MOST_EMPTY = 40
+"""Cells that the card names as empty; all of them stand in `cells.csv`."""
+
 _LICENCES = {
     "generator": "made here, Apache-2.0",
     "grid": "made here, Apache-2.0",
@@ -144,10 +147,14 @@ def _cells(splits: dict[str, list[Problem]]) -> str:
     units, levels = sorted({unit for unit, _ in counts}), sorted({level for _, level in counts})
     rows = [[unit, *(counts[unit, level] for level in levels)] for unit in units]
     shares = Counter(named).values()
+    empty = [str(cell) for cell in cells() if str(cell) not in set(named)]
+    more = f" and {len(empty) - _MOST_EMPTY} more" if len(empty) > _MOST_EMPTY else ""
     told = (
         f"{len(shares)} of {len(cells())} cells hold a problem; the fullest holds {max(shares)}, "
-        f"the median {median(shares):g}."
+        f"the median {median(shares):g}. What was tried and kept of each stands in `cells.csv`."
     )
+    if empty:
+        told += "\n\nEmpty: " + ", ".join(f"`{name}`" for name in empty[:_MOST_EMPTY]) + f"{more}."
     return _table(["type", *(f"configuration {level}" for level in levels)], rows) + f"\n\n{told}"
 
 

@@ -22,6 +22,7 @@ from ray.data import DataContext
 
 from cluster.config import BadInput, FilterSettings, RunSettings, SplitSettings
 from cluster.data.card import write_card
+from cluster.data.cell_counts import write_cells
 from cluster.data.difficulty import Difficulty
 from cluster.data.making import Executor, make_problem, not_made
 from cluster.data.parts import kept_parts, part_path
@@ -137,6 +138,11 @@ def build(
     if down:
         raise BadInput(f"{'; '.join(down)}; everything is kept, the same command goes on from there")
     write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
+    write_cells(
+        run.path / "data" / "cells.csv",
+        (problem.tags.get("cell", "") for split in splits for problem in split.problems),
+        (row["cell"] for split in splits for row in split.rejected),
+    )
     funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
     write_card(run, settings)

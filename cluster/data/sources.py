@@ -146,7 +146,7 @@ def _listed(rows: Sequence[Sequence[Candidate]], mutations: int, seed: int) -> L
 
 def _most_calls(rows: Sequence[Sequence[Candidate]]) -> int:
     """Calls of one program, at most, over all of its rows."""
-    by_text = Counter(candidate.code for row in rows for candidate in row)
+    by_text = Counter(candidate.code for row in rows for candidate in row if not candidate.fault)
     by_program: Counter[str] = Counter()
     for code, count in by_text.items():
         try:

@@ -6,7 +6,7 @@
 - `values`: arguments, and mutations of them; `measures`: what a program's source shows of its cell.
 """
 
-from rl.synthesis.grid.cells import CONFIGURATIONS, Cell, Configuration, cells, mixed_cells, quota
+from rl.synthesis.grid.cells import CONFIGURATIONS, Cell, Configuration, cells, mixed_cells
 from rl.synthesis.grid.programs import GridProgram, write_program
 from rl.synthesis.grid.values import Parameter, inputs, mutate
 
@@ -20,6 +20,5 @@ __all__ = [
     "inputs",
     "mixed_cells",
     "mutate",
-    "quota",
     "write_program",
 ]

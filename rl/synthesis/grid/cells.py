@@ -7,7 +7,6 @@ The paper names the axes; the lists and the configurations are those of its open
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from random import Random
 
 from rl.synthesis.grid.forms import TABLES
@@ -73,18 +72,3 @@ def cells() -> tuple[Cell, ...]:
 def mixed_cells() -> tuple[Cell, ...]:
     """The cells in an order that mixes types and configurations, so that any stretch of it holds some of each."""
     return tuple(Random(0).sample(_CELLS, len(_CELLS)))
-
-
-def quota(n: int) -> list[tuple[Cell, int]]:
-    """Spreads `n` programs over the cells, round-robin; no two cells differ by more than one.
-
-    Returns:
-        Each cell with the number of programs wanted of it, cells without any left out.
-
-    Raises:
-        ValueError: `n` is negative.
-    """
-    if n < 0:
-        raise ValueError(f"n: {n} programs, it must be 0 or more")
-    each, rest = divmod(n, len(_CELLS))
-    return [(cell, each + (place < rest)) for place, cell in enumerate(islice(_CELLS, n))]

@@ -203,7 +203,8 @@ def test_rows_of_one_program_are_its_calls(tmp_path):
     same = ["def f(x): return x", "def f(x):\n    return x  # the same\n", "def f(x): return x"]
     path = tmp_path / "mine.jsonl"
     rows = enumerate([*same, "def f(y): return y", "def f(", "def f(", "def f(", "def f("])
-    path.write_text("\n".join(json.dumps({"code": code, "call": f"f({place})"}) for place, code in rows))
+    lines = [json.dumps({"code": code, "call": f"f({place})"}) for place, code in rows]
+    path.write_text("\n".join([*lines, *["no row"] * 9]))
     assert sources_of(file=path).calls == 3
     assert sources_of(file=path, mutations=2).calls == 9
 

@@ -1,10 +1,8 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rl.synthesis.grid import CONFIGURATIONS, cells, quota
+from rl.synthesis.grid import CONFIGURATIONS, cells
 
 DICT = "in,not in,d[k],len,!=,|,d[k]=v,clear,copy,fromkeys,get,items,keys,pop,popitem,setdefault,update,values"
 LIST = "+,[i],[:],[a:b],[a:],[:b],in,not in,==,>=,>,<,*=,len,*,!=,reversed,append,clear,copy,count,extend,index,insert,pop"
@@ -46,18 +44,3 @@ def test_every_useful_string_method_is_in_the_grid():
 def test_cells_differ_and_each_configuration_has_the_same_methods():
     assert len(set(cells())) == len(cells())
     assert set(Counter(cell.configuration.number for cell in cells()).values()) == {len(cells()) // 6}
-
-
-def test_quota_by_hand():
-    assert quota(0) == []
-    assert quota(2) == [(cells()[0], 1), (cells()[1], 1)]
-    assert quota(len(cells()) + 1)[:2] == [(cells()[0], 2), (cells()[1], 1)]
-    with pytest.raises(ValueError, match="n: -1"):
-        quota(-1)
-
-
-@given(st.integers(0, 5000))
-def test_quota_is_spread_evenly(n):
-    counts = [count for _, count in quota(n)]
-    assert sum(counts) == n
-    assert not counts or max(counts) - min(counts) <= 1
