@@ -223,6 +223,14 @@ class DataSettings(Settings):
     """Who is asked where a split has `teacher` or `chains: teacher`."""
     tokenizer: Path | None = None
     """Folder of the tokenizer that the card counts lengths with; without one it counts characters."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Longest prompt and chain of a problem together, in tokens of that tokenizer; None allows any."""
+
+    @model_validator(mode="after")
+    def _tokens_are_of_a_tokenizer(self) -> "DataSettings":
+        if self.max_tokens is not None and self.tokenizer is None:
+            raise ValueError("max_tokens counts in tokens: tokenizer must name the folder of one")
+        return self
 
     @model_validator(mode="after")
     def _teacher_is_there(self) -> "DataSettings":

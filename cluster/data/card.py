@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import mean, median
 
 from cluster.config import DifficultySettings, FilterSettings, RunSettings
-from cluster.data.funnel import funnel_rows, read_funnel
+from cluster.data.funnel import Funnel, funnel_rows, read_funnel
+from cluster.data.lengths import TOO_LONG
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem, Task
@@ -49,7 +50,9 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         + _table(["", *SPLITS], funnel_rows(funnel))
         + "\n\nEvery such row stands in `rejected.jsonl` with its reason.",
         "## Anchors a problem, per cent\n\n" + _anchors(splits),
-        f"## Lengths in {unit}: median, 95th percentile, longest\n\n" + _lengths(splits, tokenizer),
+        f"## Lengths in {unit}: median, 95th percentile, longest\n\n"
+        + _lengths(splits, tokenizer)
+        + _over_budget(funnel, settings.data.max_tokens),
         "## Sources\n\n" + _sources(splits),
     ]
     if any("cell" in problem.tags for problems in splits.values() for problem in problems):
@@ -125,6 +128,15 @@ def _lengths(splits: dict[str, list[Problem]], tokenizer: Path | None) -> str:
         }
     rows = [[name, _spread([a for a, _ in pairs]), _spread([b for _, b in pairs if b])] for name, pairs in measured.items()]
     return _table(["split", "prompt", "chain"], rows)
+
+
+def _over_budget(funnel: Funnel, most: int | None) -> str:
+    """The share of what was tried that takes more tokens than allowed."""
+    if most is None:
+        return ""
+    over = sum(counts.get(TOO_LONG, 0) for counts in funnel.values())
+    tried = sum(sum(counts.values()) for counts in funnel.values())
+    return f"\n\nPrompt and chain take at most {most} tokens; {over} of {tried} candidates ({over / tried:.1%}) took more."
 
 
 def _spread(lengths: list[int]) -> str:

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from math import ceil
@@ -24,6 +24,7 @@ from cluster.config import BadInput, FilterSettings, RunSettings, SplitSettings
 from cluster.data.card import write_card
 from cluster.data.cell_counts import write_cells
 from cluster.data.difficulty import Difficulty
+from cluster.data.lengths import Budget
 from cluster.data.making import Executor, make_problem, not_made
 from cluster.data.parts import kept_parts, part_path
 from cluster.data.screening import Screen
@@ -82,6 +83,7 @@ class Factory:
     screen: Screen
     teacher: Teacher | None
     difficulty: Difficulty | None
+    budget: Budget
     parts: Path
     """Folder of what is kept of each wave until all splits are there."""
     advance: Advance
@@ -118,7 +120,7 @@ def build(
     parts = run.path / "data" / "parts"
     finished = parts.with_name("parts.finished")
     shutil.rmtree(finished, ignore_errors=True)
-    factory = Factory(settings, Screen(settings.data.filters), teacher, difficulty, parts, advance)
+    factory = Factory(settings, Screen(settings.data.filters), teacher, difficulty, Budget(settings.data), parts, advance)
     splits = [Split(name) for name in SPLITS]
     # All that is on disk comes first: a split that is still to be filled must not take what a later one already has.
     for split in splits:
@@ -173,8 +175,9 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
         end = min(split.tried + min(max(ceil(1.1 * missing / share), _FEWEST), _WAVE), most)
         rows: list[dict[str, Any]] = []
         found = 0
+        screen = partial(factory.screen.check, split=split.name, calls=source.calls)
         for candidate, outcome in _made(source, split.tried, end, wanted, factory.settings):
-            rows.append(_screened(candidate, outcome, factory.screen, split.name, source.calls))
+            rows.append(_screened(candidate, outcome, screen, factory.budget.check))
             _know(rows[-1:], factory.screen, split.name)
             found += "problem" in rows[-1]
             if found == missing and difficulty is None:
@@ -182,18 +185,19 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
         if difficulty is not None:
             rows = _measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl")
         if wanted.chains == "teacher" and factory.teacher is not None:
-            rows = _taught(rows, factory.teacher, missing)
+            rows = _taught(rows, factory.teacher, missing, factory.budget)
         rows = _cut(rows, missing)
         write_jsonl(part_path(factory.parts, split.name, split.tried), rows)
         factory.advance(_take(split, rows))
 
 
-def _screened(candidate: Candidate, outcome: Problem | Rejected, screen: Screen, split: str, calls: int) -> dict[str, Any]:
+def _screened(candidate: Candidate, outcome: Problem | Rejected, *checks: Callable[[Problem], None]) -> dict[str, Any]:
     """What is kept of a candidate: the problem, or why it is none."""
     try:
         if isinstance(outcome, Rejected):
             raise outcome
-        screen.check(outcome, split, calls)
+        for check in checks:
+            check(outcome)
     except Rejected as reason:
         return {"rejected": _aside(candidate, reason)}
     except (RecursionError, MemoryError) as error:
@@ -224,8 +228,8 @@ def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path) -
     return told
 
 
-def _taught(rows: list[dict[str, Any]], teacher: Teacher, missing: int) -> list[dict[str, Any]]:
-    """A wave's rows with the teacher's chains; a problem without one is set aside.
+def _taught(rows: list[dict[str, Any]], teacher: Teacher, missing: int, budget: Budget) -> list[dict[str, Any]]:
+    """A wave's rows with the teacher's chains; a problem without one, or with one too long, is set aside.
 
     The teacher is asked for no more than the split still needs, and for the next ones where it failed.
     """
@@ -235,11 +239,15 @@ def _taught(rows: list[dict[str, Any]], teacher: Teacher, missing: int) -> list[
         asked, waiting = waiting[:missing], waiting[missing:]
         problems = [from_row(rows[number]["problem"]) for number in asked]
         for number, problem, outcome in zip(asked, problems, with_chains(problems, teacher), strict=True):
-            if isinstance(outcome, Rejected):
-                told[number] = _set_aside(problem, outcome)
-            else:
-                told[number] = {"problem": as_row(outcome)}
-                missing -= 1
+            try:
+                if isinstance(outcome, Rejected):
+                    raise outcome
+                budget.check(outcome)
+            except Rejected as reason:
+                told[number] = _set_aside(problem, reason)
+                continue
+            told[number] = {"problem": as_row(outcome)}
+            missing -= 1
     return told
 
 

@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from teacher_server import Script, completion, grid_teacher, says, serving, status
 
 from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherSettings
-from cluster.data.factory import _cut, _taught
+from cluster.data.factory import _cut
+from cluster.data.factory import _taught as taught_within
+from cluster.data.lengths import Budget
 from cluster.data.making import Executor, make_problem
 from cluster.data.sources import open_sources
-from cluster.data.splits import as_row, from_row
+from cluster.data.splits import SPLITS, as_row, from_row
 from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.answers import NoAnswer
 from cluster.data.teacher.chains import with_chains
@@ -40,6 +42,11 @@ def block(source, last="print(shout('river stone', 'a!b'))\n"):
 def sandbox():
     with Sandbox() as sandbox:
         yield sandbox
+
+
+def _taught(rows, teacher, missing):
+    splits = dict.fromkeys(SPLITS, SplitSettings(problems=1, chains=True))
+    return taught_within(rows, teacher, missing, Budget(DataSettings(**splits)))
 
 
 def teacher_of(script, folder, **settings):
