@@ -81,7 +81,7 @@ class Zygote:
             box = self._box() if level == "nons" or "namespaces" in without else ""
             self.group = ControlGroup(memory_mib)
             self._held.callback(self.group.remove)
-            self._launch([level], [folders, modules, box, *without])
+            self._launch([level], [folders, modules, box, *without], _environment(seed))
             missing = self._welcome()
         except BaseException as error:
             self.close()
@@ -102,7 +102,7 @@ class Zygote:
         os.chmod(path, 0o755)
         return path
 
-    def _launch(self, before: Sequence[str], after: Sequence[str]) -> None:
+    def _launch(self, before: Sequence[str], after: Sequence[str], environment: dict[str, str]) -> None:
         """Starts the process; the numbers of its descriptors go between the arguments `before` and `after`."""
         self._connection, theirs = socket.socketpair()
         self._held.callback(self._connection.close)
@@ -116,7 +116,7 @@ class Zygote:
                 stdin=subprocess.DEVNULL,
                 stdout=their_stdout,
                 cwd="/",
-                env=_environment(seed),
+                env=environment,
                 pass_fds=passed,
                 start_new_session=True,
             )
