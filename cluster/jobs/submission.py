@@ -162,10 +162,13 @@ def given_address(address: str | None) -> str | None:
 
 
 def is_elsewhere(address: str | None) -> bool:
-    """Whether an address is one of another machine."""
+    """Whether an address is one of another machine. Raises BadInput where it is none."""
     if address in (None, "auto", "local"):
         return False
-    host = urlsplit(address if "://" in address else f"//{address}").hostname
+    try:
+        host = urlsplit(address if "://" in address else f"//{address}").hostname
+    except ValueError:
+        raise BadInput(f"{address}: must be a dashboard's URL, such as http://HOST:8265") from None
     return host not in ("localhost", "127.0.0.1", "::1")
 
 

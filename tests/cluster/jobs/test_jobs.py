@@ -52,6 +52,8 @@ HERE = [None, "auto", "local", "http://127.0.0.1:8265", "http://localhost:8265",
 @pytest.mark.parametrize("address", [*ELSEWHERE, *HERE])
 def test_a_cluster_is_here_or_elsewhere(address):
     assert is_elsewhere(address) == (address in ELSEWHERE)
+    with pytest.raises(BadInput, match="must be a dashboard's URL"):
+        is_elsewhere("http://[::1:8265")
 
 
 @pytest.mark.parametrize("named", ["option", "RAY_ADDRESS"])
