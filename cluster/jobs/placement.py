@@ -6,7 +6,7 @@ same plan is made for `codereason run --dry-run` and at the start of every run.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.config import BadInput, RunSettings
@@ -28,8 +28,6 @@ class Role:
     """What one of them takes."""
     setting: str
     """Where their number stands in the configuration."""
-    beside: str = ""
-    """The role of which a worker must be on the one host that has all of these."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,6 @@ class Node:
 
     name: str
     resources: dict[str, float]
-
-    @property
-    def host(self) -> str:
-        """Its machine's address."""
-        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -68,17 +61,14 @@ def roles(settings: RunSettings, stages: Collection[str]) -> list[Role]:
     """Who works at the same time in the stages that are left of a run."""
     measures = settings.data.filters.difficulty is not None
     trains = [stage for stage in stages if stage not in ("data", "base") and not stage.endswith("_evaluation")]
-    publishes = [stage for stage in trains if stage not in ("sft", "sft_longer")]
     asks = [stage for stage in stages if stage not in ("data", "base", "sft", "sft_longer")]
     rollout, reward, learner, driver = settings.rollout, settings.reward, settings.learner, settings.cluster
     found = []
     if trains:
         found.append(_role("learner", learner.workers, learner.num_cpus, learner.num_gpus, learner.resources, ".workers"))
     if asks or ("data" in stages and measures):
-        generate = _role("rollout", rollout.replicas, rollout.num_cpus, rollout.num_gpus, rollout.resources, ".replicas")
         found += [
-            # Each policy version goes through the shared memory of the host of the learner's rank 0.
-            replace(generate, beside="learner" if publishes else ""),
+            _role("rollout", rollout.replicas, rollout.num_cpus, rollout.num_gpus, rollout.resources, ".replicas"),
             _role("reward", reward.replicas, reward.num_cpus, 0.0, reward.resources, ".replicas"),
         ]
     if driver.driver_cpus or driver.driver_resources:
@@ -141,38 +131,17 @@ def _spare(left: Resources, each: Resources) -> int:
 
 
 def require(found: Plan) -> None:
-    """Refuse what cannot be placed, or only apart where it must be together.
+    """Refuse what cannot be placed.
 
     Raises:
         BadInput: one line with what is asked, what there is, and what to change.
     """
     if found.fits:
-        for role in found.roles:
-            _require_together(found, role)
         return
     asked = ", ".join(f"{role.name} {role.count} x {show(role.each)}" for role in found.roles)
+    there = ", ".join(f"{node.name} has {show(node.resources)}" for node in found.nodes) or "no node"
     short = ", ".join(f"{found.missing(role)} {role.name}" for role in found.roles if found.missing(role))
-    raise BadInput(f"the cluster has no place for {short}; asked: {asked}; there: {_there(found)}; {_advice(found)}")
-
-
-def _require_together(found: Plan, role: Role) -> None:
-    """Refuse a role that no host can hold whole, beside a worker of the role it must be with. Raises BadInput."""
-    if not role.beside:
-        return
-    one = replace(next(other for other in found.roles if other.name == role.beside), count=1)
-    hosts: dict[str, list[Node]] = {}
-    for node in found.nodes:
-        hosts.setdefault(node.host, []).append(node)
-    if not any(plan([one, role], nodes).fits for nodes in hosts.values()):
-        raise BadInput(
-            f"no host has room for {role.count} {role.name} x {show(role.each)} and 1 {one.name} x {show(one.each)} "
-            f"together, and weights go through shared memory, so they must be on one; there: {_there(found)}; "
-            f"change: fewer {role.setting}, or a host that holds them"
-        )
-
-
-def _there(found: Plan) -> str:
-    return ", ".join(f"{node.name} has {show(node.resources)}" for node in found.nodes) or "no node"
+    raise BadInput(f"the cluster has no place for {short}; asked: {asked}; there: {there}; {_advice(found)}")
 
 
 def _advice(found: Plan) -> str:
@@ -185,7 +154,7 @@ def _advice(found: Plan) -> str:
             )
         others = [other for other in found.roles if other != role]
         for count in range(role.count - 1, 0, -1):
-            if plan([*others, replace(role, count=count)], found.nodes).fits:
+            if plan([*others, Role(role.name, count, role.each, role.setting)], found.nodes).fits:
                 return f"change: {role.setting}={count} fits, or add {found.missing(role)} x {show(role.each)}"
     return "change: fewer or smaller workers, or more nodes"
 

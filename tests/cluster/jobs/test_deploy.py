@@ -11,7 +11,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from cluster.config import load
-from cluster.jobs.placement import Node, plan, require, roles
+from cluster.jobs.placement import Node, plan, roles
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "cluster" / "jobs" / "deploy"
@@ -77,17 +77,17 @@ def test_a_worker_by_ssh_starts_with_the_resources_it_names(tmp_path, kind):
 
 
 @pytest.mark.parametrize("spec", cluster_specs(), ids=["cluster", "job"])
-def test_kuberay_knows_every_field_and_nodes_are_of_two_kinds(spec):
+def test_kuberay_knows_every_field_and_workers_are_of_three_kinds(spec):
     assert set(spec) <= CLUSTER_FIELDS
     assert set(spec["headGroupSpec"]) <= GROUP_FIELDS
     groups = {group["groupName"]: group for group in spec["workerGroupSpecs"]}
-    assert set(groups) == {"gpu", "reward"}
+    assert set(groups) == {"rollout", "learner", "reward"}
     for group in groups.values():
         assert set(group) <= GROUP_FIELDS
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
         (container,) = group["template"]["spec"]["containers"]
         takes_gpu = "nvidia.com/gpu" in container["resources"]["limits"]
-        assert takes_gpu == (group["groupName"] == "gpu")
+        assert takes_gpu == (group["groupName"] != "reward")
         mounts = {mount["name"] for mount in container["volumeMounts"]}
         assert mounts == {volume["name"] for volume in group["template"]["spec"]["volumes"]} == {"runs", "shared-memory"}
 
@@ -112,9 +112,9 @@ def test_the_jobs_own_settings_fit_the_jobs_own_cluster():
         has = {"CPU": float(limits["cpu"]), "GPU": float(limits.get("nvidia.com/gpu", 0)), **custom(group)}
         nodes += [Node(f"{group['groupName']}-{index}", has) for index in range(group["replicas"])]
     found = plan(roles(settings, ["sft", "rl", "rl_evaluation"]), nodes)
-    require(found)
-    groups = {role: {node.rpartition("-")[0] for node in placed} for role, placed in found.placed.items()}
-    assert groups == {"rollout": {"gpu"}, "learner": {"gpu"}, "reward": {"reward"}}
+    assert found.fits
+    for role, placed in found.placed.items():
+        assert {node.rpartition("-")[0] for node in placed} == {role}
     assert json.loads(job["entrypointResources"]).keys() <= custom(job["rayClusterSpec"]["headGroupSpec"]).keys()
     assert yaml.safe_load(job["runtimeEnvYAML"])["env_vars"].keys() == {"RAY_JOB_STOP_WAIT_TIME_S"}
 

@@ -60,35 +60,6 @@ def test_a_worker_larger_than_every_node_is_told_apart_from_too_many():
         require(plan([role("learner", 1, CPU=3)], []))
 
 
-def together(rollout, learner, *nodes):
-    settings = load(SMOKE, [f"rollout.replicas={rollout}", f"learner.workers={learner}", "rollout.num_gpus=1"])
-    return plan(roles(settings, ["rl"]), [Node(name, {"CPU": 8.0, **has}) for name, has in nodes])
-
-
-def test_a_learner_and_every_rollout_worker_must_fit_on_one_host():
-    require(together(2, 2, ("a", {"GPU": 2}), ("b", {})))
-    # Nodes of one host share its memory.
-    require(together(2, 2, ("a/123456", {"GPU": 1}), ("a/abcdef", {"GPU": 1})))
-    with pytest.raises(BadInput) as refused:
-        require(together(2, 2, ("a", {"GPU": 1}), ("b", {"GPU": 1})))
-    assert str(refused.value) == (
-        "no host has room for 2 rollout x {CPU 0.5, GPU 1} and 1 learner x {CPU 0.5} together, and weights go through "
-        "shared memory, so they must be on one; there: a has {CPU 8, GPU 1}, b has {CPU 8, GPU 1}; change: fewer "
-        "rollout.replicas, or a host that holds them"
-    )
-
-
-def test_kinds_of_nodes_that_keep_them_apart_are_refused_where_weights_travel():
-    settings = load(SMOKE, ["rollout.resources={rollout: 1}", "learner.resources={learner: 1}"])
-    nodes = [Node("a", {"CPU": 8, "rollout": 1}), Node("b", {"CPU": 8, "learner": 2})]
-    for stages in (["rl"], ["sft", "terminal"]):
-        with pytest.raises(BadInput, match="no host has room for 1 rollout"):
-            require(plan(roles(settings, stages), nodes))
-    for stages in (["sft", "sft_evaluation"], ["sft_longer", "rl_evaluation"]):
-        require(plan(roles(settings, stages), nodes))
-    require(plan(roles(settings, ["rl"]), [Node("a", {"CPU": 8, "rollout": 1, "learner": 2})]))
-
-
 def test_rays_own_resources_and_dead_nodes_are_left_out():
     listing = [
         {
