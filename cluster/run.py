@@ -40,6 +40,7 @@ from cluster.session import (
     placement_plan,
     ray_session,
     training_name,
+    weights_folder,
 )
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
@@ -82,7 +83,7 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
         BadInput: the settings do not fit what is on disk or the data.
     """
     run = RunFolder(folder.resolve())
-    weights = Path("/dev/shm") / f"codereason-{run.path.as_posix().strip('/').replace('/', '-')}"
+    weights = weights_folder(settings.cluster, run.path)
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
     with run.locked():
         changed = run.open(settings)

@@ -162,6 +162,14 @@ def training_name(run: str, stage: str) -> str:
     return f"{run}-{stage}"
 
 
+def weights_folder(cluster: ClusterSettings, run: Path) -> Path:
+    """Where the policy versions of the run in this folder go, from the learner to the rollout workers."""
+    shared = cluster.weights_folder
+    if shared is None and (cluster.address or os.environ.get("RAY_ADDRESS")):
+        return run / "weights"
+    return (shared or Path("/dev/shm")) / f"codereason-{run.as_posix().strip('/').replace('/', '-')}"
+
+
 def beside_the_driver() -> NodeAffinitySchedulingStrategy:
     """Places an actor on this host, where the run's folder is."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

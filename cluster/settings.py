@@ -1,5 +1,7 @@
 """Settings of the Ray cluster that carries a run out."""
 
+from pathlib import Path
+
 from pydantic import Field, model_validator
 
 from cluster.secrets import holds_a_secret, names_a_secret
@@ -11,6 +13,9 @@ class ClusterSettings(Settings):
 
     address: str | None = None
     """`auto`, or a cluster's address; None starts a local one and ends it with the run."""
+    weights_folder: Path | None = None
+    """Where policy versions wait for the rollout workers; every host of theirs and the learner's sees it. Without one it is
+    shared memory (`/dev/shm`) on a cluster of the run's own, which is one host, and the run's folder on any other."""
     dashboard: bool = True
     """Whether a local cluster serves Ray's dashboard."""
     wait_for_nodes_s: float = Field(0.0, ge=0)

@@ -1,6 +1,7 @@
 """Addresses of clusters, told apart before and after Ray is asked. Real clusters are connected to elsewhere."""
 
 import socket
+from pathlib import Path
 
 import pytest
 import ray
@@ -10,9 +11,10 @@ import learner.launch
 from cluster.config import BadInput, load
 from cluster.run import Job, _train
 from cluster.runs import RunFolder
-from cluster.session import Pools, application_names, connected, training_name
+from cluster.session import Pools, application_names, connected, training_name, weights_folder
 from cluster.settings import ClusterSettings
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[2]
 
 
 def refusal(address):
@@ -64,3 +66,14 @@ def test_what_ray_says_of_an_address_is_one_line(monkeypatch, error):
         # Without an address it is no wrong input.
         with pytest.raises(error), connected(ClusterSettings()):
             pass
+
+
+def test_weights_go_where_every_worker_sees_them(monkeypatch):
+    run = Path("/runs/demo")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert weights_folder(ClusterSettings(), run) == Path("/dev/shm/codereason-runs-demo")
+    assert weights_folder(ClusterSettings(address="auto"), run) == run / "weights"
+    given = ClusterSettings(address="auto", weights_folder=Path("/fast"))
+    assert weights_folder(given, run) == Path("/fast/codereason-runs-demo")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert weights_folder(ClusterSettings(), run) == run / "weights"
