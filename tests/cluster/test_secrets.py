@@ -1,10 +1,13 @@
 """What a configuration may not hold, and what only looks alike."""
 
+from pathlib import Path
+
 import pytest
 
 from cluster.config import BadInput, load
 from cluster.secrets import holds_a_secret, names_a_secret
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[2]
 
 SMOKE = ROOT / "configs" / "smoke.yaml"
 

@@ -194,5 +194,5 @@ def test_a_signal_ends_the_run_cleanly_and_at_the_time_limit_the_job_is_queued_a
             process.wait(timeout=0.1)
     process.send_signal(sent)
     assert process.wait(timeout=30) == 130
-    assert calls(folder)[3:] == last
+    assert [line for line in calls(folder) if not line.startswith(("ray ", "python "))] == last
     assert not list(folder.glob(".codereason-*"))

@@ -12,7 +12,8 @@ from cluster.commands.jobs import live_run
 from cluster.config import BadInput, load
 from cluster.jobs.scaling import LivePools, PoolState, pool_state, wishes
 from cluster.runs import RunFolder
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[3]
 
 CALLED_ALL_THE_TIME = """
 import sys, threading

@@ -1,6 +1,7 @@
 """Figures in TensorBoard's, Weights & Biases' and MLflow's own files, read back with their own readers."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from cluster.config import BadInput, load
 from cluster.monitoring.loggers import figures, open_loggers, require_installed
 from cluster.resuming import flat
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[3]
 
 ROW = {"step": 3, "loss": 0.5, "verdicts": {"ok": 0.25}, "note": "text"}
 

@@ -16,7 +16,8 @@ from cluster.monitoring.dashboard import FILE, dashboard, folder, panels, provis
 from cluster.monitoring.metrics import CATALOGUE, OF_RAY, ROW, markdown_table
 from tests.cluster.conftest import free_port
 from tests.cluster.experience.test_experience import MIXED
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[3]
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 KNOWN = {metric.exported for metric in CATALOGUE} | OF_RAY.keys()

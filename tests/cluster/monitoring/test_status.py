@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cluster.config import BadInput, load
 from cluster.monitoring.status import health, phases, shown, status_of
 from cluster.runs import RunFolder
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[3]
 
 
 def step(number, **changes):
