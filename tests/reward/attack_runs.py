@@ -17,6 +17,9 @@ for _theme in THEMES:
     importlib.import_module(f"attacks.{_theme}")
     THEME_OF |= {name: _theme for name in common.ATTACKS if name not in THEME_OF}
 
+KILLED = {"x32_call", "negative_call", "i386_call"}
+"""The filter ends the process at another calling convention, so the line before the attack is the last there is."""
+
 # mov eax, 20; int 0x80; ret
 I386 = b"\xb8\x14\0\0\0\xcd\x80\xc3"
 
@@ -42,3 +45,8 @@ def attack(zygote: Zygote, name: str, folder: str) -> str:
     if told[-1].startswith("ESCAPED"):
         return told[-1]
     return f"{execution.verdict} after {told[-1]}" + (f": {execution.exception}" if execution.exception else "")
+
+
+def blocked(name: str, line: str) -> bool:
+    """Whether the line says that the attack of this name was held back."""
+    return line.startswith(f"BLOCKED {name}: ") or (name in KILLED and line == f"crashed after ATTEMPT {name}")

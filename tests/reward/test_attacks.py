@@ -4,25 +4,27 @@ An attack names itself in its verdict: a missing line, or another attack's, is a
 """
 
 import ctypes
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import attack_sets
 import pytest
-from attack_runs import THEME_OF, attack
+from attack_runs import THEME_OF, attack, blocked
 from attacks.common import ATTACKS, Target
 
-from reward.sandbox import Limits, Program, SandboxUnavailable
-from reward.zygote.isolation import LAYERS, LEVELS
+from reward.sandbox import Limits, Program
+from reward.zygote.isolation import LAYERS
 from reward.zygote_process import Zygote
 
+ROOT = Path(__file__).parents[2]
 AS_ROOT = os.geteuid() == 0
 EVERY = frozenset(THEME_OF)
 HELD = attack_sets.held(EVERY, as_root=AS_ROOT)
-KILLED = {"x32_call", "negative_call", "i386_call"}
-"""The filter ends the process at another calling convention, so the line before the attack is the last there is."""
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +40,55 @@ def folder() -> Iterator[str]:
         yield path
 
 
-@pytest.fixture(scope="module", params=LEVELS)
-def zygote(request) -> Iterator[Zygote]:
-    try:
-        zygote = Zygote(request.param)
-    except SandboxUnavailable:
-        zygote = Zygote("nons")  # Which must be had wherever these tests run.
-    yield zygote
-    zygote.close()
-
-
-def blocked(name: str, line: str) -> bool:
-    return line.startswith(f"BLOCKED {name}: ") or (name in KILLED and line == f"crashed after ATTEMPT {name}")
-
-
 @pytest.mark.parametrize("name", THEME_OF)
 def test_blocked(zygote, folder, name):
     line = attack(zygote, name, folder)
     assert blocked(name, line), line
     assert zygote.run(Program("", "6 * 7"), Limits()).value == "42"
+
+
+ANOTHER = """
+import json, sys, tempfile
+sys.path[:0] = sys.argv[1:]
+from attack_runs import THEME_OF, attack, blocked
+from reward.sandbox import SandboxUnavailable
+from reward.zygote_process import Zygote
+found = {}
+for level in ("userns", "nons"):
+    try:
+        zygote = Zygote(level)
+    except SandboxUnavailable as error:
+        continue
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [(name, attack(zygote, name, folder)) for name in THEME_OF]
+    zygote.close()
+    found[level] = [len(lines), [line for name, line in lines if not blocked(name, line)]]
+print(json.dumps(found))
+"""
+"""Without root, of which all else here may have something."""
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="these tests run without root as they are")
+def test_every_attack_is_blocked_for_a_user_without_privileges():
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = [*nobody, python, "-c"]
+        # It must be able to start itself, as a zygote is started.
+        alike = f"import subprocess, sys\nassert sys.version_info[:2] == {sys.version_info[:2]}\n"
+        alike += "subprocess.run([sys.executable, '-c', ''], check=True)"
+        try:
+            if subprocess.run([*command, alike], capture_output=True, timeout=60, check=False).returncode == 0:
+                break
+        except OSError as error:
+            pytest.skip(f"no setpriv here: {error}")
+    else:
+        pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} here that every user may run")
+    ways = [str(ROOT), str(ROOT / "tests" / "reward")]
+    done = subprocess.run([*command, ANOTHER, *ways], cwd="/", capture_output=True, text=True, timeout=600, check=False)
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert "nons" in found
+    assert set(map(json.dumps, found.values())) == {json.dumps([len(EVERY), []])}
 
 
 def test_the_victim_is_unharmed(zygote, folder):

@@ -1,11 +1,8 @@
 """Programs that use up what there is: each ends with exactly the verdict it earns, and a clean program runs right after."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from reward.sandbox import Limits, Program, SandboxUnavailable
-from reward.zygote.isolation import LEVELS
+from reward.sandbox import Limits, Program
 from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
@@ -102,16 +99,6 @@ ENDINGS = {
     "last_words": ("import atexit\natexit.register(lambda: print('x' * 10**5))", Verdict.OK),
     "own_stack": ("import sys\nsys.setrecursionlimit(20)", Verdict.OK),
 }
-
-
-@pytest.fixture(scope="module", params=LEVELS)
-def zygote(request) -> Iterator[Zygote]:
-    try:
-        zygote = Zygote(request.param, memory_mib=512)
-    except SandboxUnavailable:
-        zygote = Zygote("nons", memory_mib=512)
-    yield zygote
-    zygote.close()
 
 
 def run(zygote: Zygote, name: str, code: str, limits: Limits):

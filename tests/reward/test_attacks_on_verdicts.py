@@ -5,12 +5,10 @@ nothing else: no fault of the machinery, no verdict that is the zygote's to give
 """
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from reward.sandbox import Limits, Program, SandboxUnavailable
-from reward.zygote.isolation import LEVELS
+from reward.sandbox import Limits, Program
 from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
@@ -68,16 +66,6 @@ FORGED = {
     "report_taken_back": "import os\nos.read(os.open('/proc/self/fd/3', os.O_RDONLY | os.O_NONBLOCK), 99)\n"
     "os.write(3, b'!forged')\nos._exit(0)",
 }
-
-
-@pytest.fixture(scope="module", params=LEVELS)
-def zygote(request) -> Iterator[Zygote]:
-    try:
-        zygote = Zygote(request.param)
-    except SandboxUnavailable:
-        zygote = Zygote("nons")
-    yield zygote
-    zygote.close()
 
 
 def clean(zygote: Zygote) -> None:
