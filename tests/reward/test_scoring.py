@@ -73,6 +73,49 @@ def test_print_blocks_are_held_against_anchors_one_by_one(tracer, prints):
     assert found.predicted == [text.strip() for text in prints]
 
 
+STATES = {
+    # (value of v, print block): reward of its step
+    ("'a\\nb'", "v: a\nb"): 1.0,
+    ("'a\\nb'", "\n  v: a\nb \n"): 1.0,
+    ("'a\\nb'", "v: a b"): 0.0,
+    ("'a\\nb'", "v: a\n b"): 0.0,
+    ("'a\\nb'", "v: a"): 0.0,
+    ("'a\\nb'", "v: a\\nb"): 0.0,
+    ("'a\\nb'", "v: a\r\nb"): 0.0,
+    ("'a\\r\\nb'", "v: a\r\nb"): 1.0,
+    ("'a\\r\\nb'", "v: a\nb"): 0.0,
+    ("'a\\n\\n'", "v: a"): 1.0,
+    ("''", "v:"): 1.0,
+    ("''", ""): 0.0,
+    ("{3, 1}", "v: {1, 3}"): 1.0,
+    ("{3, 1}", "v: {3, 1}"): 0.0,
+    ("{'b': 1, 'a': 2}", "v: {'a': 2, 'b': 1}"): 0.0,
+    ("float('nan')", "v: nan"): 1.0,
+    ("float('nan')", "v: NaN"): 0.0,
+    ("-0.0", "v: -0.0"): 1.0,
+    ("-0.0", "v: 0.0"): 0.0,
+    ("float('-inf')", "v: -inf"): 1.0,
+    ("[1, 2]", "v: [1,2]"): 0.0,
+    ("object()", "v: <object object>"): 1.0,
+    ("object()", "v: <object object at 0x7f0123456789>"): 1.0,
+    ("object()", "v: object"): 0.0,
+}
+
+
+@pytest.mark.parametrize(("value", "block"), STATES)
+def test_a_state_is_compared_as_text_whole_and_line_by_line(tracer, value, block):
+    found = score(tracer, response("0", (block,)), code=f"def f():\n    v = {value}\n    return 0\n", call="f()")
+    assert found.verdict is Verdict.OK
+    assert found.step_rewards[0] == STATES[value, block]
+
+
+def test_a_state_of_two_lines_in_two_blocks_puts_all_after_it_off(tracer):
+    code = "def f():\n    v = 'a\\nb'\n    w = 1\n    return w\n"
+    whole, parted = ("v: a\nb", "w: 1"), ("v: a", "b", "w: 1")
+    rewards = [score(tracer, response("1", prints), code=code, call="f()").step_rewards[:2] for prints in (whole, parted)]
+    assert rewards == [[1.0, 1.0], [0.0, 0.0]]
+
+
 def test_states_are_held_against_the_form_that_the_problem_shows(tracer):
     code, call = "def f(s):\n    t = s + '!'\n    return t\n", "f('a')"
     quoted = Problem("p", code, call, instrument(code, call, "repr").code, [], "'a!'", state_text="repr")
@@ -107,6 +150,14 @@ ANSWERS = {
     ("float('inf')", "inf"): Verdict.OK,
     ("float('inf')", "float('inf')"): Verdict.WRONG,
     ("float('nan')", "nan"): Verdict.OK,
+    ("{'a': [float('nan')]}", "{'a': [nan]}"): Verdict.OK,
+    ("{'a': [float('nan')]}", "{'a':[nan]}"): Verdict.WRONG,
+    ("{float('nan')}", "{nan}"): Verdict.OK,
+    ("{float('nan')}", "{1e999 - 1e999}"): Verdict.WRONG,
+    ("[1e999]", "[inf]"): Verdict.OK,
+    ("[-0.0]", "[0.0]"): Verdict.WRONG,
+    ("'a\\r\\nb'", "'a\\r\\nb'"): Verdict.OK,
+    ("'a\\r\\nb'", "'a\\nb'"): Verdict.WRONG,
     ("2", "1 + 1"): Verdict.UNPARSABLE,
     ("2", "f(1)"): Verdict.UNPARSABLE,
     ("2", "2 # f("): Verdict.OK,
