@@ -100,7 +100,8 @@ def _may_be_looked_up(node: ast.AST, tree: ast.Module) -> bool:
     """Whether what a node spells can be the thing of that name: not a text or a variable that is merely called so."""
     match node:
         case ast.Constant():
-            return any(not _BY_TEXT.isdisjoint(_names_in(other)) or _makes_a_class(other) for other in walk(tree))
+            others = (other for other in walk(tree) if not isinstance(other, ast.Constant))
+            return any(not _BY_TEXT.isdisjoint(_names_in(other)) or _makes_a_class(other) for other in others)
         case ast.Name(id=name) | ast.FunctionDef(name=name) if name in _SELF_INSPECTION - _AT_HAND:
             # Imported by its name, that import is seen itself.
             return any(isinstance(other, ast.alias) and other.name == "*" for other in walk(tree))

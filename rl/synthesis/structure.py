@@ -7,7 +7,7 @@ and repeatable results need on top: no value whose text holds an address, none t
 import ast
 import io
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from rl.syntax import walk
@@ -43,7 +43,11 @@ class Argument:
 
 def arguments_of(call: ast.Call) -> tuple[Argument, ...]:
     """What the rules must know of the arguments by place."""
-    return tuple(Argument(_is_set(argument, frozenset()), _of_numbers(argument, frozenset())) for argument in call.args)
+    return tuple(Argument(_is_set(argument, frozenset()), _is_of_numbers(argument)) for argument in call.args)
+
+
+def _is_of_numbers(value: ast.expr) -> bool:
+    return all(isinstance(node.value, int | float) for node in walk(value) if isinstance(node, ast.Constant))
 
 
 def broken_rules(source: str, arguments: tuple[Argument, ...] = ()) -> list[str]:
@@ -174,9 +178,9 @@ def _rendered_sets(function: ast.FunctionDef, arguments: tuple[Argument, ...]) -
     parameters = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
     given = dict(zip(parameters, arguments, strict=False))
     names = _set_names(function, {name for name, it in given.items() if it.is_set and not it.of_numbers})
-    numbers = _number_names(function, {name for name, it in given.items() if it.of_numbers})
+    words = _word_names(function, {name for name, it in given.items() if not it.of_numbers})
     for node in walk(function):
-        for told in _unordered(node, names, numbers):
+        for told in _unordered(node, names, words):
             yield f"line {getattr(node, 'lineno', function.lineno)}: {told}"
         match node:
             case ast.For(iter=source) if _is_set(source, names):
@@ -191,13 +195,13 @@ def _rendered_sets(function: ast.FunctionDef, arguments: tuple[Argument, ...]) -
                 yield f"line {node.lineno}: a set in an f-string, sort it first"
 
 
-def _unordered(node: ast.AST, names: frozenset[str], numbers: frozenset[str]) -> Iterator[str]:
+def _unordered(node: ast.AST, names: frozenset[str], words: frozenset[str]) -> Iterator[str]:
     """Ways to take items out of a set in the order in which they lie there."""
     match node:
         case ast.Assign(targets=[ast.Tuple() | ast.List()], value=value) if _is_set(value, names):
             yield "a set is unpacked, sort it first"
         case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]) if _is_set(value, names):
-            if not _of_numbers(value, numbers):
+            if _of_words(value, words):
                 yield "pop of a set takes any of its items"
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments) if name not in _ORDER_FREE:
             for argument in arguments:
@@ -209,26 +213,32 @@ def _unordered(node: ast.AST, names: frozenset[str], numbers: frozenset[str]) ->
                 yield "a set is unpacked, sort it first"
 
 
-def _number_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
-    """Names that hold numbers or collections of them, as far as assignments in a row show it."""
-    numbers, others = set(given), set[str]()
+def _word_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
+    """Names that are given words, or collections of them, and those that plainly hold the same."""
+    words = set(given)
     for node in walk(function):
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                (numbers if _of_numbers(value, frozenset(numbers)) else others).add(name)
-    return frozenset(numbers - others)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _of_words(value, words):
+                words.add(name)
+    return frozenset(words)
 
 
-def _of_numbers(value: ast.expr, names: frozenset[str]) -> bool:
-    """Whether an expression is made of numbers, of these names, and of what turns one collection into another."""
-    return all(
-        isinstance(node.value, int | float) if isinstance(node, ast.Constant) else node.id in names | _COLLECTORS
-        for node in walk(value)
-        if isinstance(node, ast.Constant | ast.Name)
-    )
-
-
-_COLLECTORS = frozenset({"set", "frozenset", "sorted", "list", "tuple"})
+def _of_words(value: ast.expr, words: Container[str]) -> bool:
+    match value:
+        case ast.Constant(value=it):
+            return not isinstance(it, int | float)
+        case ast.Name(id=name):
+            return name in words
+        case ast.Set(elts=items) | ast.List(elts=items) | ast.Tuple(elts=items):
+            return any(_of_words(item, words) for item in items)
+        case ast.Call(func=ast.Name(id="set" | "frozenset" | "sorted" | "list" | "tuple"), args=items):
+            return any(_of_words(item, words) for item in items)
+        case ast.Call(func=ast.Attribute(value=receiver, attr=method), args=items) if method in {*_SET_METHODS, "copy"}:
+            return any(_of_words(item, words) for item in (receiver, *items))
+        case ast.BinOp(left=left, right=right):
+            return _of_words(left, words) or _of_words(right, words)
+        case _:
+            return False
 
 
 def _set_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
