@@ -96,9 +96,40 @@ _SILLY = re.compile(r"""\{("[^"]*"|\d+): [^{}]*\}\.items\(\)|(?<![\w.])\d[\d.]* 
 """The items of a dict that is written out on the spot; arithmetic on two numbers that are written out."""
 
 
+_START = re.compile(r"( *)(\w+) = [\d.]+$")
+_STEP = re.compile(r"( *)(\w+) [-+*]= [\d.]+$")
+_EMPTIED = re.compile(r"( *\w+)\.clear\(\)$")
+
+
 def _is_silly(lines: list[str]) -> bool:
-    """Whether there is what nobody would write: a line twice in a row, or an expression of constants."""
-    return any(line and line == following for line, following in pairwise(lines)) or any(map(_SILLY.search, lines))
+    """Whether there is what nobody would write.
+
+    That is a line, or a pair of lines, twice in a row; an expression of constants; a number that is set and then changed
+    once, always, by a constant; a collection that is emptied, filled and emptied again.
+    """
+    if any(line and line == following for line, following in pairwise(lines)) or any(map(_SILLY.search, lines)):
+        return True
+    if any(lines[at : at + 2] == lines[at + 2 : at + 4] for at in range(len(lines) - 3)):
+        return True
+    return _steps_once(lines) or _refills(lines)
+
+
+def _steps_once(lines: list[str]) -> bool:
+    """`total = 0`, and then `total += 2` beside it as the only other line that binds it."""
+    bound = Counter(found[1] for line in lines if (found := _BOUND.match(line)))
+    begun = {found.groups() for line in lines if (found := _START.match(line))}
+    return any((found := _STEP.match(line)) and found.groups() in begun and bound[found[2]] == 2 for line in lines)
+
+
+_BOUND = re.compile(r" *(\w+) (?:[-+*/%|&^]|//|\*\*)?= ")
+
+
+def _refills(lines: list[str]) -> bool:
+    for at, line in enumerate(lines[:-2]):
+        found = _EMPTIED.match(line)
+        if found and lines[at + 2] == line and re.match(rf"{found[1]}\b", lines[at + 1]):
+            return True
+    return False
 
 
 def _all_used(scope: Scope, lines: list[str]) -> bool:

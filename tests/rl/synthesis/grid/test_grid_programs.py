@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rl.anchors import instrument
 from rl.synthesis.grid import cells, inputs, mutate, write_program
 from rl.synthesis.grid.measures import control_depth, nesting, other_calls, uses
+from rl.synthesis.grid.programs import _is_silly
 from rl.synthesis.structure import broken_rules
 
 
@@ -202,3 +203,29 @@ def test_mutated_inputs_mostly_run(programs):
             ran += 1
         assert time.process_time() - started < 0.5, program.source
     assert ran >= 0.9 * len(programs)
+
+
+SILLY = {
+    "a line twice": "    n += 1\n    n += 1",
+    "a pair twice": "    active.clear()\n    active |= {x}\n    active.clear()\n    active |= {x}",
+    "emptied again": "    seen.clear()\n    seen.add(3)\n    seen.clear()",
+    "a constant in two steps": "    result = 0\n    words.sort()\n    result += 2",
+    "a sum of constants": "    n = 2 + 3",
+}
+SENSIBLE = {
+    "a counter": "    n = 0\n    for x in xs:\n        n += 1",
+    "two steps": "    n = 0\n    if xs:\n        n = 5\n    n += 2",
+    "emptied and read": "    seen.clear()\n    n = len(seen)\n    seen.clear()",
+    "two emptied": "    a.clear()\n    b.add(1)\n    b.clear()",
+}
+
+
+@pytest.mark.parametrize("name", [*SILLY, *SENSIBLE])
+def test_what_nobody_would_write_is_thrown_away(name):
+    lines = (SILLY | SENSIBLE)[name].split("\n")
+    assert _is_silly(lines) == (name in SILLY)
+
+
+def test_no_program_of_the_grid_is_silly():
+    for number, cell in enumerate(cells()[:: len(cells()) // 150]):
+        assert not _is_silly(write_program(cell, random.Random(number)).source.splitlines()), cell
