@@ -55,6 +55,9 @@ _FEWEST, _WAVE = 64, 4096
 _PATIENCE = 20
 """Wall-clock seconds that a run may take for each CPU second of its deadline."""
 
+_ROUNDS = 8
+"""Questions of a wave to an endpoint, for each that it is asked at a time."""
+
 _ENOUGH_TRIES = 20
 """A split is given up when so many times its size were tried: its source is too small for it."""
 
@@ -87,6 +90,11 @@ class Factory:
     parts: Path
     """Folder of what is kept of each wave until all splits are there."""
     advance: Advance
+
+    def accept(self, problem: Problem) -> None:
+        """A problem has got its chain. Raises Rejected where it is too long."""
+        self.budget.check(problem)
+        self.advance(1)
 
 
 def build(
@@ -168,27 +176,40 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
         TeacherDown: it is asked for programs or chains, and answers nobody; what came before this wave is on disk.
     """
     difficulty = factory.difficulty if factory.difficulty and split.name in factory.difficulty.settings.splits else None
+    teacher = factory.teacher if wanted.chains == "teacher" else None
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
         share = len(split.problems) / split.tried if split.problems else 1.0
-        end = min(split.tried + min(max(ceil(1.1 * missing / share), _FEWEST), _WAVE), most)
+        end = min(split.tried + min(max(ceil(1.1 * missing / share), _FEWEST), _longest_wave(source)), most)
         rows: list[dict[str, Any]] = []
         found = 0
         screen = partial(factory.screen.check, split=split.name, calls=source.calls)
         for candidate, outcome in _made(source, split.tried, end, wanted, factory.settings):
             rows.append(_screened(candidate, outcome, screen, factory.budget.check))
             _know(rows[-1:], factory.screen, split.name)
-            found += "problem" in rows[-1]
+            if "problem" in rows[-1]:
+                found += 1
+                if difficulty is None and teacher is None:
+                    factory.advance(1)
             if found == missing and difficulty is None:
                 break
         if difficulty is not None:
             rows = _measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl")
-        if wanted.chains == "teacher" and factory.teacher is not None:
-            rows = _taught(rows, factory.teacher, missing, factory.budget)
+        if teacher is not None:
+            rows = _taught(rows, teacher, missing, factory.accept)
         rows = _cut(rows, missing)
         write_jsonl(part_path(factory.parts, split.name, split.tried), rows)
-        factory.advance(_take(split, rows))
+        kept = _take(split, rows)
+        if difficulty is not None and teacher is None:
+            factory.advance(kept)
+
+
+def _longest_wave(source: Source) -> int:
+    """Candidates of a wave, at most: as many as an endpoint answers in a while, since the bar moves after its answers."""
+    if not isinstance(source, Taught) or source.teacher.settings.in_process is not None:
+        return _WAVE
+    return min(_WAVE, _ROUNDS * source.teacher.settings.in_flight * source.calls)
 
 
 def _screened(candidate: Candidate, outcome: Problem | Rejected, *checks: Callable[[Problem], None]) -> dict[str, Any]:
@@ -228,8 +249,10 @@ def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path) -
     return told
 
 
-def _taught(rows: list[dict[str, Any]], teacher: Teacher, missing: int, budget: Budget) -> list[dict[str, Any]]:
-    """A wave's rows with the teacher's chains; a problem without one, or with one too long, is set aside.
+def _taught(
+    rows: list[dict[str, Any]], teacher: Teacher, missing: int, accept: Callable[[Problem], None]
+) -> list[dict[str, Any]]:
+    """A wave's rows with the teacher's chains; a problem without one, or that is not accepted with it, is set aside.
 
     The teacher is asked for no more than the split still needs, and for the next ones where it failed.
     """
@@ -238,16 +261,12 @@ def _taught(rows: list[dict[str, Any]], teacher: Teacher, missing: int, budget: 
     while waiting and missing:
         asked, waiting = waiting[:missing], waiting[missing:]
         problems = [from_row(rows[number]["problem"]) for number in asked]
-        for number, problem, outcome in zip(asked, problems, with_chains(problems, teacher), strict=True):
-            try:
-                if isinstance(outcome, Rejected):
-                    raise outcome
-                budget.check(outcome)
-            except Rejected as reason:
-                told[number] = _set_aside(problem, reason)
-                continue
-            told[number] = {"problem": as_row(outcome)}
-            missing -= 1
+        for number, problem, outcome in zip(asked, problems, with_chains(problems, teacher, accept), strict=True):
+            if isinstance(outcome, Rejected):
+                told[number] = _set_aside(problem, outcome)
+            else:
+                told[number] = {"problem": as_row(outcome)}
+                missing -= 1
     return told
 
 

@@ -1,6 +1,6 @@
 """Reasoning chains from the teacher: asked for until one says at every print, and at the end, what execution said."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cluster.data.teacher.answers import NoAnswer, Question
@@ -12,8 +12,15 @@ from rl.synthesis.acceptance import objections, tidied
 from rl.synthesis.candidates import Rejected
 
 
-def with_chains(problems: Sequence[Problem], teacher: Teacher) -> list[Problem | Rejected]:
+def with_chains(
+    problems: Sequence[Problem], teacher: Teacher, accept: Callable[[Problem], None]
+) -> list[Problem | Rejected]:
     """Each problem with a chain of the teacher's, or why there is none.
+
+    Args:
+        problems: the teacher is asked about these, many at a time.
+        teacher: who is asked.
+        accept: told of each as soon as it has its chain; raises Rejected where it must not be taken.
 
     Raises:
         TeacherDown: the endpoint answers nobody.
@@ -21,9 +28,13 @@ def with_chains(problems: Sequence[Problem], teacher: Teacher) -> list[Problem |
 
     async def chained(ask: Ask, problem: Problem) -> Problem | Rejected:
         try:
-            return replace(problem, chain=await _chain(ask, problem, teacher), tags={**problem.tags, "chain": "teacher"})
+            whole = replace(problem, chain=await _chain(ask, problem, teacher), tags={**problem.tags, "chain": "teacher"})
+            accept(whole)
         except NoAnswer as reason:
             return Rejected(reason.reason, reason.detail)
+        except Rejected as reason:
+            return reason
+        return whole
 
     return teacher.each(chained, problems)
 

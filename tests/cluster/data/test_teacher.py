@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from teacher_server import Script, completion, grid_teacher, says, serving, status
 
 from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherSettings
-from cluster.data.factory import _cut
+from cluster.data.factory import _cut, _longest_wave
 from cluster.data.factory import _taught as taught_within
 from cluster.data.lengths import Budget
 from cluster.data.making import Executor, make_problem
-from cluster.data.sources import open_sources
+from cluster.data.sources import Gridded, open_sources
 from cluster.data.splits import SPLITS, as_row, from_row
 from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.answers import NoAnswer
@@ -23,7 +23,7 @@ from cluster.data.teacher.chains import with_chains
 from cluster.data.teacher.programs import Taught, _read, read_program
 from cluster.data.teacher.prompts import chain_messages, program_messages
 from reward.sandbox import Sandbox
-from rl.problems import Task
+from rl.problems import Problem, Task
 from rl.responses import parse
 from rl.synthesis.acceptance import objections
 from rl.synthesis.candidates import Candidate, Rejected
@@ -46,7 +46,7 @@ def sandbox():
 
 def _taught(rows, teacher, missing):
     splits = dict.fromkeys(SPLITS, SplitSettings(problems=1, chains=True))
-    return taught_within(rows, teacher, missing, Budget(DataSettings(**splits)))
+    return taught_within(rows, teacher, missing, Budget(DataSettings(**splits)).check)
 
 
 def teacher_of(script, folder, **settings):
@@ -176,7 +176,7 @@ def test_a_chain_that_execution_confirms_is_taken_without_its_thinking(tmp_path,
     with serving(
         Script(lambda _: completion(f"<think>let me see <print>x</print></think>\n{chain_for(problem)}\n"))
     ) as script:
-        (taught,) = with_chains([problem], teacher_of(script, tmp_path))
+        (taught,) = with_chains([problem], teacher_of(script, tmp_path), lambda problem: None)
         assert len(script.requests) == 1
     assert objections(problem, taught.chain) == []
     assert "think" not in taught.chain
@@ -202,11 +202,11 @@ def test_a_wrong_chain_is_asked_for_again_and_then_set_aside(tmp_path, sandbox, 
     problem = problem_of(sandbox)
     wrong = WRONG[kind](problem)
     with serving(Script(lambda _: completion(wrong), [says(wrong), says(chain_for(problem))])) as script:
-        (second_try,) = with_chains([problem], teacher_of(script, tmp_path))
+        (second_try,) = with_chains([problem], teacher_of(script, tmp_path), lambda problem: None)
         assert objections(problem, second_try.chain) == []
         assert len({request["seed"] for request in script.requests}) == len(script.requests) == 2
         other = replace(problem, id="another")
-        (aside,) = with_chains([other], teacher_of(script, tmp_path))
+        (aside,) = with_chains([other], teacher_of(script, tmp_path), lambda problem: None)
         assert aside.reason == "teacher: no right chain"
         assert str(aside).startswith("teacher: no right chain: sample 3 of 3: ")
         assert len(script.requests) == 5
@@ -215,7 +215,7 @@ def test_a_wrong_chain_is_asked_for_again_and_then_set_aside(tmp_path, sandbox, 
 def test_the_executed_call_of_another_input_is_not_taken(tmp_path, sandbox):
     problem = problem_of(sandbox, Task.INPUT)
     with serving(Script(lambda _: completion(chain_for(problem, call="shout('tea', '_')")))) as script:
-        (aside,) = with_chains([problem], teacher_of(script, tmp_path))
+        (aside,) = with_chains([problem], teacher_of(script, tmp_path), lambda problem: None)
     assert "is not the executed call" in str(aside)
 
 
@@ -240,6 +240,34 @@ def test_a_wave_with_chains_loses_nothing_and_asks_nothing_twice(tmp_path, sandb
         assert row["rejected"]["kind"] == "teacher: no right chain"
         assert row["rejected"]["code"] == PROGRAM
         assert from_row(row["screened"]) in problems
+
+
+def test_every_chain_is_told_of_as_it_comes_and_may_be_refused(tmp_path, sandbox):
+    problems = [problem_of(sandbox, name=name) for name in "abcd"]
+    accepted, before = [], []
+
+    def answer(_):
+        before.append(len(accepted))
+        return completion(chain_for(problems[0]))
+
+    def accept(problem):
+        if problem.id == "b":
+            raise Rejected("too long in tokens", "9 tokens, 3 are allowed")
+        accepted.append(problem.id)
+
+    with serving(Script(answer)) as script:
+        outcomes = with_chains(problems, teacher_of(script, tmp_path, in_flight=1), accept)
+    assert accepted == ["a", "c", "d"]
+    assert before[-1] >= 1, "the first was told of before the last was asked for"
+    assert str(outcomes[1]) == "too long in tokens: 9 tokens, 3 are allowed"
+    assert [outcome.id for outcome in outcomes if isinstance(outcome, Problem)] == accepted
+
+
+def test_a_wave_of_an_endpoints_programs_is_short(tmp_path):
+    settings = TeacherSettings(model="m", base_url="http://localhost:1/v1", in_flight=4)
+    taught = Taught("rl", 1, TaughtSettings(mutations=2), Teacher(settings, tmp_path / "teacher.jsonl"))
+    assert _longest_wave(taught) == 8 * 4 * 3
+    assert _longest_wave(Gridded("rl", 1, 2)) == 4096
 
 
 def test_the_teacher_is_asked_for_no_more_chains_than_are_missing(tmp_path, sandbox):
