@@ -22,6 +22,9 @@ _PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
 _MOST_EMPTY = 40
 """Cells that the card names as empty; all of them stand in `cells.csv`."""
 
+_BENCHMARKS = ("CRUXEval", "HumanEval", "MBPP", "REval")
+"""What the papers measure by; a file's name says which it is."""
+
 _LICENCES = {
     "generator": "made here, Apache-2.0",
     "grid": "made here, Apache-2.0",
@@ -101,7 +104,10 @@ def _kept_out(filters: FilterSettings) -> str:
     files = _table(["benchmark", "sha256"], [[path.name, _hash(path)[:16]] for path in filters.benchmarks])
     told = f"No problem shares {filters.ngram} words in a row with these files.\n\n{files}"
     alike = "" if filters.alike is None else f"\n\nNo two programs share {filters.alike:.0%} of their token 5-grams."
-    return (told if filters.benchmarks else "No benchmark was named in `data.filters.benchmarks`.") + alike
+    named = [path.name.lower() for path in filters.benchmarks]
+    left = [name for name in _BENCHMARKS if not any(name.lower() in file for file in named)]
+    missing = f"\n\nNot held against {', '.join(left)}: no such file was named in `data.filters.benchmarks`." if left else ""
+    return (told if filters.benchmarks else "No benchmark was named.") + missing + alike
 
 
 def _anchors(splits: dict[str, list[Problem]]) -> str:

@@ -6,13 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from cluster.config import BadInput, FilterSettings
-from cluster.user_rows import read_rows
+from cluster.user_rows import read_rows, read_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Rejected
 from rl.synthesis.similarity import Contamination, Likeness
 
 _FIELDS = ("code", "prompt", "canonical_solution", "text", "test")
 """Fields of benchmark files that hold programs or what is asked about them."""
+_TEXTS = (".py", ".txt")
+"""Files that are one text."""
 
 
 class Screen:
@@ -60,16 +62,35 @@ def program_fingerprint(code: str) -> str:
 
 
 def benchmark_texts(path: Path) -> Iterator[str]:
-    """Everything in a benchmark's JSONL file, perhaps gzipped, that a training program must not repeat.
+    """Everything in a file that a training program must not repeat.
+
+    Of a `.py` or `.txt` file that is its text. Any other is JSONL, perhaps gzipped: of a row with fields of those that
+    benchmarks have, these, else all strings in it.
 
     Raises:
-        BadInput: the file cannot be read, or a line is not a JSON object with at least one of the known fields.
+        BadInput: the file cannot be read, or a line is not a JSON object with a text in it.
     """
     try:
+        if path.suffix in _TEXTS:
+            yield read_text(path)
+            return
         for number, row in read_rows(path):
-            texts = [row[field] for field in _FIELDS if isinstance(row.get(field), str)]
+            texts = [row[field] for field in _FIELDS if isinstance(row.get(field), str)] or list(_strings(row))
             if not texts:
-                raise BadInput(f"{path}:{number}: must have one of {', '.join(_FIELDS)}")
+                raise BadInput(f"{path}:{number}: holds no text")
             yield from texts
     except BadInput as error:
         raise BadInput(f"data.filters.benchmarks: {error}") from None
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every string in a JSON value, names of fields aside."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _strings(item)
+        case dict():
+            for item in value.values():
+                yield from _strings(item)

@@ -204,7 +204,7 @@ def test_what_is_in_a_benchmark_or_much_like_another_stays_out(tmp_path):
 
 def test_a_benchmark_that_is_none_is_named(tmp_path):
     (tmp_path / "bench.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(BadInput, match=r"bench.jsonl:1: must have one of code, prompt"):
+    with pytest.raises(BadInput, match=r"bench.jsonl:1: holds no text"):
         list(benchmark_texts(tmp_path / "bench.jsonl"))
     with pytest.raises(BadInput, match=r"data.filters.benchmarks: .*no.jsonl: No such file"):
         list(benchmark_texts(tmp_path / "no.jsonl"))

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from cluster.config import BadInput, RunSettings
+from cluster.config import BadInput, FilterSettings, RunSettings
+from cluster.data.card import _kept_out
 from cluster.data.screening import benchmark_texts
 from cluster.data.sources import open_sources
 
@@ -16,6 +17,7 @@ SPOILT = {
     "half.jsonl": b'{"code": "a"}\n{"code": ',
     "latin.jsonl": b'{"code": "\xe9"}\n',
     "other.jsonl": b'{"id": 1}\n',
+    "latin.py": b"\xe9",
 }
 
 
@@ -29,6 +31,27 @@ def test_a_spoilt_benchmark_is_told_in_one_line_before_anything_starts(tmp_path,
     with pytest.raises(BadInput, match=rf"^data.filters.benchmarks: .*{name}") as error:
         open_sources(settings.data, 1)
     assert "\n" not in str(error.value)
+
+
+def test_any_file_may_be_one(tmp_path):
+    (tmp_path / "mine.py").write_text("def f(x):\n    return x\n")
+    (tmp_path / "mine.txt").write_text("words\nof one\n")
+    (tmp_path / "mine.jsonl").write_text('{"a": "b", "c": ["d", {"e": "f", "g": 1}]}\n{"code": "h", "a": "not this"}\n')
+    assert list(benchmark_texts(tmp_path / "mine.py")) == ["def f(x):\n    return x\n"]
+    assert list(benchmark_texts(tmp_path / "mine.txt")) == ["words\nof one\n"]
+    assert list(benchmark_texts(tmp_path / "mine.jsonl")) == ["b", "d", "f", "h"]
+
+
+def test_the_card_says_what_nothing_was_held_against(tmp_path):
+    for name in ("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz", "DREval_data.jsonl"):
+        (tmp_path / name).write_text(name)
+
+    def told(*names):
+        return _kept_out(FilterSettings(benchmarks=[tmp_path / name for name in names]))
+
+    assert "Not held against REval: " in told("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz")
+    assert "Not held against" not in told("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz", "DREval_data.jsonl")
+    assert "Not held against CRUXEval, HumanEval, MBPP, REval: " in told()
 
 
 def test_blank_lines_are_no_rows(tmp_path):
