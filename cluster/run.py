@@ -253,7 +253,9 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     rollout, reward = job.pools.start()
     run = job.run
     actor: Any = ray.remote(ExperienceStream)
-    stream = actor.options(num_cpus=0, max_concurrency=1000, scheduling_strategy=beside_the_driver()).remote(
+    # Another takes its place if it dies: all it knows is on disk, and the learner goes on from its last checkpoint.
+    options = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": job.settings.learner.max_failures}
+    stream = actor.options(**options, scheduling_strategy=beside_the_driver()).remote(
         StreamJob(
             name=job.settings.name,
             run_folder=run.path,
