@@ -16,7 +16,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo demo-controls test test-slow check setup clean
+.PHONY: demo demo-controls test test-slow chaos check setup clean
 
 demo: $(READY)
 	$(BIN)/codereason run configs/demo.yaml
@@ -30,6 +30,10 @@ test: $(READY)
 # What takes a server or an engine of its own.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Every part of a running job is killed once.
+chaos: $(READY)
+	$(BIN)/python -m pytest -m slow tests/cluster/test_resume.py
 
 check: $(READY)
 	$(BIN)/ruff check .
