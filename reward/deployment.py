@@ -23,6 +23,7 @@ from reward.programs import Execution, Limits, Program
 from reward.scoring import score_group
 from reward.settings import RewardSettings, sandbox_limits
 from reward.slots import Slots
+from reward.tally import Tally
 from reward.tracing import trace
 from reward.truths import Truths
 from rl.problems import Problem, Task
@@ -41,14 +42,14 @@ _log = logging.getLogger("ray.serve")
 class _Metered:
     """Slots whose runs are counted."""
 
-    def __init__(self, slots: Slots, meter: Meter) -> None:
+    def __init__(self, slots: Slots, tally: Tally) -> None:
         self._slots = slots
-        self._meter = meter
+        self._tally = tally
 
     def run(self, program: Program, limits: Limits | None = None) -> Execution:
         began = time.monotonic()
         execution = self._slots.run(program, limits)
-        self._meter.count(execution, time.monotonic() - began)
+        self._tally.count(execution, time.monotonic() - began)
         return execution
 
 
@@ -62,9 +63,10 @@ class RewardWorker:
         _log.log(logging.WARNING if layers.missing else logging.INFO, "%d sandboxes ready: %s", settings.slots, layers)
         self._threads = ThreadPoolExecutor(settings.slots, "slot")
         self._meter = Meter(pool, serve.get_replica_context().replica_id.unique_id)
-        self._metered = _Metered(self._slots, self._meter)
+        self._metered = _Metered(self._slots, self._meter.tally)
         self._truths = Truths(partial(trace, self._metered), limits, settings.packages)
-        self._waiting = 0
+        self._jobs: list[deque[Any]] = []
+        """What is left to begin of each call."""
         self._telling = asyncio.get_running_loop().create_task(self._tell())
 
     async def score(self, problem: Problem, responses: Sequence[str]) -> list[Score]:
@@ -111,18 +113,19 @@ class RewardWorker:
                     return
                 found[index] = job()
 
-        self._waiting += 1
+        self._jobs.append(left)
         try:
             await asyncio.gather(*(loop.run_in_executor(self._threads, work) for _ in jobs[: len(self._slots)]))
             return [found[index] for index in range(len(jobs))]
         finally:
-            self._waiting -= 1
+            self._jobs = [others for others in self._jobs if others is not left]
 
     async def _tell(self) -> None:
         """Hands the meter's counts to Ray now and then."""
         while True:
             await asyncio.sleep(_TELL_EVERY_S)
-            self._meter.tell(waiting=self._waiting, restarts=self._slots.restarts, truths=len(self._truths))
+            busy, queued = len(self._slots) - self._slots.free, sum(map(len, self._jobs))
+            self._meter.tell(in_flight=busy, queued=queued, restarts=self._slots.restarts, truths=len(self._truths))
 
 
 def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:

@@ -1,4 +1,5 @@
-"""The sandbox over HTTP, for clients of SandboxFusion: `POST /run_code`, `GET /v1/ping`, and beside them `GET /v1/health`.
+"""The sandbox over HTTP, for clients of SandboxFusion: `POST /run_code`, `GET /v1/ping`, and beside them `GET /v1/health`
+and `GET /metrics`.
 
 A request that is let in runs its program in a free sandbox; the queue for one is bounded in length and in time. What is
 refused is told with a status and one line, `{"detail": ..}`. Shape and meanings: `reward/run_code.py`.
@@ -7,7 +8,9 @@ refused is told with a status and one line, `{"detail": ..}`. Shape and meanings
 import asyncio
 import base64
 import hmac
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,9 +23,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reward import run_code
-from reward.programs import Limits
+from reward.exposition import CONTENT_TYPE, exposition
+from reward.programs import Execution, Limits
 from reward.run_code import LANGUAGES, RunCodeRequest, RunCodeResponse
 from reward.slots import AllBusy, Slots
+from reward.tally import Tally
+from rl.verdicts import Verdict
 
 _BODY_S = 30.0
 """How long a body may take to arrive."""
@@ -75,6 +81,7 @@ def application(slots: Slots, limits: ServiceLimits, token: str | None = None) -
         Route("/run_code", service.run_code, methods=["POST"]),
         Route("/v1/ping", _ping, methods=["GET"]),
         Route("/v1/health", service.health, methods=["GET"]),
+        Route("/metrics", service.metrics, methods=["GET"]),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 
@@ -92,6 +99,9 @@ class _Service:
         # A thread a slot: asyncio's own pool is sized by the machine's cores.
         self._threads = ThreadPoolExecutor(len(slots), "slot")
         self._admitted = 0
+        self._running = 0
+        self._refusals: Counter[int] = Counter()
+        self._tally = Tally()
 
     def close(self) -> None:
         """Waits for what still runs; each run has its deadline."""
@@ -108,7 +118,8 @@ class _Service:
                 if refused.unread:
                     with suppress(TimeoutError):
                         await _body(request, 0)
-                return JSONResponse({"detail": _line(str(refused))}, refused.status, refused.headers)
+                self._refusals[refused.status] += 1
+                return _told(refused)
         except ClientDisconnect:
             return Response(status_code=400)  # For nobody: the client hung up.
         return Response(answer.model_dump_json(), media_type="application/json")
@@ -118,8 +129,24 @@ class _Service:
         try:
             _authorize(request.headers, self._token)
         except _Refused as refused:
-            return JSONResponse({"detail": _line(str(refused))}, refused.status, refused.headers)
+            return _told(refused)
         return JSONResponse(self._slots.layers.as_json() | {"slots": len(self._slots), "restarts": self._slots.restarts})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answers one `GET /metrics`, for Prometheus."""
+        try:
+            _authorize(request.headers, self._token)
+        except _Refused as refused:
+            return _told(refused)
+        figures: dict[str, float | Mapping[str, float]] = {
+            "executions_total": self._tally.executions(),
+            "refusals_total": {str(status): count for status, count in self._refusals.items()},
+            "restarts_total": self._slots.restarts,
+            "slots": len(self._slots),
+            "in_flight": self._running,
+            "queued": self._admitted - self._running,
+        }
+        return Response(exposition(figures | self._tally.latencies_ms()), media_type=CONTENT_TYPE)
 
     @contextmanager
     def _admission(self) -> Iterator[None]:
@@ -144,19 +171,22 @@ class _Service:
         if body is None:
             raise _Refused(413, f"body: longer than {self._limits.body_bytes} bytes")
         asked = _parsed(body)
+        came = time.monotonic()
         try:
             async with asyncio.timeout(self._limits.patience_s):
                 await self._free.acquire()
         except TimeoutError:
             raise _busy(f"no sandbox became free within {self._limits.patience_s:g} s") from None
+        self._running += 1
         try:
             if await request.is_disconnected():
                 raise ClientDisconnect
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, asked)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, asked, came)
         finally:
+            self._running -= 1
             self._free.release()
 
-    def _run(self, asked: RunCodeRequest) -> RunCodeResponse:
+    def _run(self, asked: RunCodeRequest, came: float) -> RunCodeResponse:
         allowed = run_code.limits(asked, self._limits.run)
         try:
             program = run_code.program(asked)
@@ -164,7 +194,9 @@ class _Service:
         except ValueError as error:
             raise _Refused(422, str(error)) from None
         except (AllBusy, OSError) as error:
+            self._tally.count(Execution(Verdict.SANDBOX_ERROR), time.monotonic() - came)
             return run_code.fault(f"{type(error).__name__}: {error}")
+        self._tally.count(execution, time.monotonic() - came)
         return run_code.response(asked, program, allowed, execution)
 
 
@@ -233,6 +265,10 @@ def _parsed(body: bytes) -> RunCodeRequest:
 
 def _busy(detail: str, unread: bool = False) -> _Refused:
     return _Refused(429, detail, {"Retry-After": "1"}, unread)
+
+
+def _told(refused: _Refused) -> Response:
+    return JSONResponse({"detail": _line(str(refused))}, refused.status, refused.headers)
 
 
 def _line(text: str) -> str:

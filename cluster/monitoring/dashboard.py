@@ -98,7 +98,10 @@ def panels() -> Iterator[tuple[str, list[Panel]]]:
             (f"max({by_name['p50_ms']})", "p50"),
             (f"max({by_name['p99_ms']})", "p99"),
         ], "ms"),
-        Panel("Calls at reward workers", "Taken and not answered.", [(f"sum({by_name['waiting']})", "waiting")]),
+        Panel("Reward workers", "Sandboxes that run a program, and jobs that wait for one.", [
+            (f"sum({by_name['in_flight']})", "in flight"),
+            (f"sum({by_name['queued']})", "queued"),
+        ]),
         Panel("Cores", "How busy each node is.", [("ray_node_cpu_utilization", "{{instance}}")], "percent"),
         Panel("Memory", "Used on each node.", [("ray_node_mem_used", "{{instance}}")], "bytes"),
     ]  # fmt: skip

@@ -22,6 +22,7 @@ import requests
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from reward.connections import ImpatientConnection
 from reward.http import ServiceLimits, application
@@ -564,6 +565,50 @@ def test_health_tells_which_layers_hold(service):
         "slots": 2,
         "restarts": slots.restarts,
     }
+
+
+def test_metrics_tell_runs_refusals_queue_and_times():
+    with serving(ServiceLimits(RUN), slots=1) as (url, slots):
+        place = url.replace("/run_code", "/metrics")
+
+        def told():
+            found = requests.get(place, timeout=60)
+            assert found.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+            families = text_string_to_metric_families(found.text)
+            return {(s.name.removeprefix("codereason_sandbox_"), *s.labels.values()): s.value
+                    for family in families for s in family.samples}  # fmt: skip
+
+        nothing = {("restarts_total",): 0, ("slots",): 1, ("in_flight",): 0, ("queued",): 0}
+        assert told() == nothing
+        for code in ("print(1)", "print(2)", "1 / 0"):
+            answered(url, code)
+        assert ask(url, "print(1)", language="c").status_code == 400
+        os.kill(slots._sandboxes[0]._zygote.pid, signal.SIGKILL)
+        answered(url, "print(3)")
+        with ThreadPoolExecutor(3) as threads:
+            asleep = [threads.submit(answered, url, "import time; time.sleep(1)") for _ in range(3)]
+            deadline = time.monotonic() + 20
+            while told()["queued",] < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            busy = told()
+            for one in asleep:
+                one.result()
+        assert (busy["in_flight",], busy["queued",], busy["slots",]) == (1, 2, 1)
+        found = told()
+        assert 0 < found.pop(("p50_ms",)) < found.pop(("p99_ms",)) < 60_000
+        assert found == nothing | {
+            ("restarts_total",): 1,
+            ("executions_total", "ok"): 6,
+            ("executions_total", "exception"): 1,
+            ("refusals_total", "400"): 1,
+        }
+
+
+def test_metrics_need_the_token_where_there_is_one():
+    with serving(ServiceLimits(RUN), token="secret") as (url, _):
+        place = url.replace("/run_code", "/metrics")
+        assert requests.get(place, timeout=60).status_code == 401
+        assert requests.get(place, headers={"Authorization": "Bearer secret"}, timeout=60).status_code == 200
 
 
 def test_health_needs_the_token_where_there_is_one():

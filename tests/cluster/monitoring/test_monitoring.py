@@ -107,8 +107,8 @@ meter = Meter("reward", "one")
 for number in range(10_000):
     monitor.row({**{key: 0.5 for key in ROW}, "verdicts": {"ok": 1.0}})
     watch.tell(Situation(ready=1, ranks=2, restarts=3))
-    meter.count(Execution(Verdict.OK, "1"), 0.01)
-    meter.tell(waiting=1, restarts=0, truths=1)
+    meter.tally.count(Execution(Verdict.OK, "1"), 0.01)
+    meter.tell(in_flight=1, queued=1, restarts=0, truths=1)
     time.sleep(1)
 """
 
