@@ -81,6 +81,8 @@ def benchmark_texts(path: Path) -> Iterator[str]:
             yield from texts
     except BadInput as error:
         raise BadInput(f"data.filters.benchmarks: {error}") from None
+    except RecursionError:
+        raise BadInput(f"data.filters.benchmarks: {path}: nested too deeply") from None
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -14,6 +14,7 @@ import re
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from math import ceil
 
 _WORD = re.compile(r"\w+")
@@ -47,6 +48,8 @@ class Contamination:
         return None
 
 
+# A program is looked for and then remembered.
+@lru_cache(maxsize=16)
 def shingles(code: str) -> frozenset[int]:
     """Hashes of the token 5-grams of a program, its names, numbers and strings taken out; the same in every process.
 

@@ -13,6 +13,7 @@ from cluster.data.sources import open_sources
 SPOILT = {
     "cut.jsonl.gz": gzip.compress(b'{"code": "a"}\n' * 99)[:-9],
     "deep.jsonl": b'{"code": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deeper.jsonl": b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}",
     "list.jsonl": b'{"code": "a"}\n[1]\n',
     "half.jsonl": b'{"code": "a"}\n{"code": ',
     "latin.jsonl": b'{"code": "\xe9"}\n',
