@@ -41,6 +41,17 @@ def test_the_recipes_that_come_along_are_valid(path):
     load(path, [])
 
 
+@pytest.mark.parametrize(("name", "teacher"), [("data.yaml", False), ("data-teacher.yaml", True)])
+def test_the_papers_data_is_one_configuration(name, teacher):
+    data = load(CONFIGS[0].with_name(name), []).data
+    assert (data.sft.problems, data.rl.problems) == (17_332, 18_796)
+    assert {split.task for split in (data.sft, data.validation, data.rl, data.heldout)} == {"both"}
+    assert (data.filters.structure, data.filters.alike, data.filters.deadline_s) == (True, 0.9, 0.5)
+    assert [path.name.partition(".")[0] for path in data.filters.benchmarks] == ["cruxeval", "humaneval", "mbpp"]
+    assert (data.sft.source, data.rl.source) == (("teacher", "teacher") if teacher else ("grid", "grid"))
+    assert (data.sft.chains == "teacher", data.filters.difficulty is not None) == (teacher, teacher)
+
+
 def test_overrides_are_yaml_and_may_open_new_sections(config):
     settings = load(
         config,
