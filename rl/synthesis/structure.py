@@ -83,9 +83,10 @@ def broken_rules(source: str, arguments: tuple[Argument, ...] = ()) -> list[str]
 
 
 def _module_level(tree: ast.Module, entry: str) -> Iterator[str]:
-    calls = [node for node in walk(tree) if _is_call(node, entry)]
-    prints = [node for node in walk(tree) if _is_call(node, "print")]
-    callees = [node for node in walk(tree) if isinstance(node, ast.Name) and node.id == "print"]
+    nodes = list(walk(tree))
+    calls = [node for node in nodes if _is_call(node, entry)]
+    prints = [node for node in nodes if _is_call(node, "print")]
+    callees: list[ast.expr] = [node for node in nodes if isinstance(node, ast.Name) and node.id == "print"]
     for statement in tree.body:
         match statement:
             case ast.FunctionDef() | ast.Import() | ast.ImportFrom():
@@ -173,12 +174,12 @@ def _leaves(loop: ast.While) -> bool:
     return any(isinstance(node, ast.Break | ast.Return | ast.Raise) for node in walk(loop))
 
 
-def _rendered_sets(function: ast.FunctionDef, arguments: tuple[Argument, ...]) -> Iterator[str]:
+def _rendered_sets(function: ast.FunctionDef, given: tuple[Argument, ...]) -> Iterator[str]:
     """Places where the order in which a set is gone through shows."""
     parameters = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
-    given = dict(zip(parameters, arguments, strict=False))
-    names = _set_names(function, {name for name, it in given.items() if it.is_set and not it.of_numbers})
-    words = _word_names(function, {name for name, it in given.items() if not it.of_numbers})
+    called = dict(zip(parameters, given, strict=False))
+    names = _set_names(function, {name for name, it in called.items() if it.is_set and not it.of_numbers})
+    words = _word_names(function, {name for name, it in called.items() if not it.of_numbers})
     for node in walk(function):
         for told in _unordered(node, names, words):
             yield f"line {getattr(node, 'lineno', function.lineno)}: {told}"
