@@ -1,7 +1,8 @@
 """`codereason audit RUN`: executes a sample of a run's rewards anew, and names every row that does not agree.
 
 A row is trusted for nothing but its response. The program, its call and the output wanted come from the run's data; the
-verdict, the final reward and every step reward come from a fresh sandbox that remembers nothing.
+verdict, the final reward and every step reward come from a fresh sandbox that remembers nothing. Where that cannot execute
+the row nothing is known of its reward: it is told apart, and neither agrees nor disagrees.
 """
 
 import json
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _CLAIMS = ("call", "instrumented", "output")
 """What a row repeats of its problem."""
 
+_NOT_EXECUTED = 3
+"""Exit status where rows could not be executed and all others agree."""
 _TRIES = 3
 """How often a row is executed when a busy machine could be why it differs."""
 
@@ -58,13 +61,24 @@ class Difference:
         return f"{self.place}: {self.field}: {_short(self.stored)} is stored, {_short(self.found)} was found"
 
 
+@dataclass(frozen=True, slots=True)
+class NotExecuted:
+    """A row that the machinery failed on."""
+
+    place: str
+    """`FILE:LINE`."""
+
+    def __str__(self) -> str:
+        return f"{self.place}: not executed: the sandbox failed on it, or its problem's own program does not run"
+
+
 def audit(
     run: Annotated[Path, typer.Argument(help="The folder of a run: runs/NAME.")],
     sample: Annotated[int, typer.Option("--sample", min=1, help="Rows to execute; all if there are fewer.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Draws the sample.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Execute a sample of a run's rewards anew; status 1 and the rows' names if not all agree."""
+    """Execute a sample of a run's rewards anew; status 1 and the rows' names if not all agree, 3 if some did not run."""
     from rich.console import Console
 
     from cluster.monitoring.progress import counting
@@ -73,25 +87,29 @@ def audit(
     total, rows = sampled(run, sample, seed)
     problems = _problems(run)
     judged = [row for row in rows if not _masked(row)]
-    differences = []
+    found: list[Difference | NotExecuted] = []
     with _fresh(settings) as sandbox, counting(Console(stderr=True), "audit", len(judged)) as advance:
         for row in judged:
-            found = difference(row, problems, sandbox)
-            differences += [found] if found is not None else []
+            one = difference(row, problems, sandbox)
+            found += [one] if one is not None else []
             advance(1)
-    agree = len(judged) - len(differences)
-    figures = {"run": str(run), "rows": total, "executed": len(judged), "agree": agree, "masked": len(rows) - len(judged)}
+    differences = [one for one in found if isinstance(one, Difference)]
+    failed = [one.place for one in found if isinstance(one, NotExecuted)]
+    executed, masked = len(judged) - len(failed), len(rows) - len(judged)
+    figures = {"run": str(run), "rows": total, "executed": executed, "agree": executed - len(differences), "masked": masked}
     if as_json:
-        typer.echo(json.dumps({**figures, "differences": [asdict(found) for found in differences]}))
+        told = {"differences": [asdict(one) for one in differences], "not_executed": failed}
+        typer.echo(json.dumps(figures | told))
     else:
-        for found in differences:
-            typer.echo(str(found))
+        for one in found:
+            typer.echo(str(one))
+        aside = f", {len(failed)} that could not be executed" if failed else ""
         typer.echo(
-            f"{run}: {agree} of {len(judged)} rewards agree with a new execution "
-            f"(drawn from {total} rows, {figures['masked']} masked ones left out)"
+            f"{run}: {figures['agree']} of {executed} rewards agree with a new execution "
+            f"(drawn from {total} rows, {masked} masked ones left out{aside})"
         )
-    if differences:
-        raise typer.Exit(1)
+    if found:
+        raise typer.Exit(1 if differences else _NOT_EXECUTED)
 
 
 def sampled(run: Path, sample: int, seed: int) -> tuple[int, list[Row]]:
@@ -152,8 +170,8 @@ def _masked(row: Row) -> bool:
     return Verdict(verdict).is_fault
 
 
-def difference(row: Row, problems: "Mapping[str, Problem]", sandbox: Sandbox) -> Difference | None:
-    """The first thing about a row that does not agree with the run's data or with its execution.
+def difference(row: Row, problems: "Mapping[str, Problem]", sandbox: Sandbox) -> Difference | NotExecuted | None:
+    """The first thing about a row that does not agree with the run's data or with its execution, if there was one.
 
     Raises:
         BadInput: the row has no `problem_id`, `text` or `verdict`.
@@ -164,14 +182,15 @@ def difference(row: Row, problems: "Mapping[str, Problem]", sandbox: Sandbox) ->
     problem = problems.get(name)
     if problem is None:
         return Difference(place, "problem_id", name, None)
-    facts = {claim: getattr(problem, claim) for claim in _CLAIMS}
+    facts: dict[str, Any] = {claim: getattr(problem, claim) for claim in _CLAIMS}
     # The end-of-text token behind the response lies outside of every block, so it may stay.
     score = _scored(problem, response, Verdict(row.fields["verdict"]), sandbox)
-    facts |= {"verdict": str(score.verdict), "final_reward": score.final_reward, "step_rewards": score.step_rewards}
+    if not score.verdict.is_fault:
+        facts |= {"verdict": str(score.verdict), "final_reward": score.final_reward, "step_rewards": score.step_rewards}
     for field, found in facts.items():
         if row.fields.get(field) != found:
             return Difference(place, field, row.fields.get(field), found)
-    return None
+    return NotExecuted(place) if score.verdict.is_fault else None
 
 
 def _scored(problem: "Problem", response: str, stored: Verdict, sandbox: Sandbox) -> "Score":

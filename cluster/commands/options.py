@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cluster.config import BadInput
+from reward.zygote_process import PACKAGES
 
 
 def runs_folder(given: str | Path) -> Path:
@@ -22,3 +23,17 @@ Address = Annotated[
     str | None, typer.Option("--address", help="URL of the cluster's dashboard: http://HOST:8265; RAY_ADDRESS else.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Packages = Annotated[str, typer.Option("--packages", help="What programs may import, separated by commas: numpy.")]
+
+
+def named_packages(packages: str) -> list[str]:
+    """The packages in a list of names.
+
+    Raises:
+        BadInput: one is none that programs may use.
+    """
+    names = [name.strip() for name in packages.split(",") if name.strip()]
+    for name in names:
+        if name not in PACKAGES:
+            raise BadInput(f"--packages {name}: none of those programs may use: {', '.join(PACKAGES)}")
+    return names

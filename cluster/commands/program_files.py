@@ -1,8 +1,9 @@
 """Commands on single programs and on files of them: show anchors, run in the sandbox, score responses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cluster.config import BadInput
@@ -26,14 +27,14 @@ class Source:
     call: str | None
 
 
-def open_sandbox(limits: Limits, mode: Level | None) -> Sandbox:
+def open_sandbox(limits: Limits, mode: Level | None, packages: Sequence[str] = ()) -> Sandbox:
     """A sandbox at a level, or at the strongest that works.
 
     Raises:
         BadInput: the level cannot be had on this host.
     """
     try:
-        return Sandbox(limits, mode)
+        return Sandbox(limits, mode, packages)
     except SandboxUnavailable as error:
         raise BadInput(f"--mode {mode or 'full'}: {error}") from None
 
@@ -102,9 +103,36 @@ def show_anchors(sandbox: Sandbox, source: Source, state_text: StateText = "str"
     }
 
 
-def run_isolated(sandbox: Sandbox, source: Source) -> dict[str, Any]:
-    """What became of one program in the sandbox."""
-    execution: Execution = sandbox.run(Program(source.code, source.call))
+def read_files(named: Sequence[str]) -> dict[str, bytes]:
+    """The files of `NAME=PATH`, by the names that a program finds them under.
+
+    Raises:
+        BadInput: one is not that, or cannot be read.
+    """
+    files = {}
+    for option in named:
+        name, equals, path = option.partition("=")
+        if not (name and equals and path):
+            raise BadInput(f"--file {option}: must be NAME=PATH, as data/rows.csv=rows.csv")
+        try:
+            files[name] = Path(path).read_bytes()
+        except OSError as error:
+            raise BadInput(f"--file {option}: {error.strerror}") from None
+    return files
+
+
+def run_isolated(
+    sandbox: Sandbox, source: Source, stdin: str = "", files: Mapping[str, bytes] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What became of one program in the sandbox.
+
+    Raises:
+        BadInput: a file's name leads out of the program's folder, or it is all too much.
+    """
+    try:
+        execution: Execution = sandbox.run(Program(source.code, source.call, stdin=stdin, files=files))
+    except ValueError as error:
+        raise BadInput(str(error)) from None
     return {
         **({} if source.id is None else {"id": source.id}),
         "verdict": str(execution.verdict),

@@ -1,14 +1,14 @@
 """`codereason anchors`, `sandbox` and `score`: for one's own programs and responses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.commands.options import AsJson, Runs
+from cluster.commands.options import AsJson, Packages, Runs, named_packages
 from cluster.config import BadInput, RunSettings, load
 from reward.sandbox import Level
 
@@ -85,13 +85,19 @@ def sandbox(
     file: ProgramFile = None,
     call: Call = None,
     jsonl: Rows = None,
+    stdin: Annotated[Path | None, typer.Option("--stdin", help="A file that the program reads as its input.")] = None,
+    files: Annotated[
+        list[str] | None, typer.Option("--file", help="NAME=PATH: a file beside the program; as often as needed.")
+    ] = None,
+    packages: Packages = "",
     timeout: Timeout = 2.0,
     memory: Memory = 512,
     mode: Mode = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a program isolated and say what became of it."""
-    from cluster.commands.program_files import run_isolated
+    from cluster.commands.program_files import read_files, run_isolated
+    from cluster.user_rows import read_text
 
     def show(result: dict[str, Any]) -> None:
         typer.echo(result["stdout"], nl=False)
@@ -100,7 +106,10 @@ def sandbox(
         for layer, why in result["missing_layers"].items():
             typer.echo(f"does not hold here: {layer}: {why}", err=True)
 
-    _each_program(_sources(file, call, jsonl), run_isolated, None if as_json or jsonl else show, timeout, memory, mode)
+    sources, brought = _sources(file, call, jsonl), read_files(files or [])
+    examine = partial(run_isolated, stdin="" if stdin is None else read_text(stdin), files=brought)
+    shown = None if as_json or jsonl else show
+    _each_program(sources, examine, shown, timeout, memory, mode, named_packages(packages))
 
 
 def _each_program(
@@ -110,12 +119,13 @@ def _each_program(
     timeout: float,
     memory: int,
     mode: Level | None,
+    packages: Sequence[str] = (),
 ) -> None:
     """Examine programs in one sandbox and show each result, as a line of JSON where there is no `show`."""
     from cluster.commands.program_files import open_sandbox
     from reward.sandbox import Limits
 
-    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as opened:
+    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode, packages) as opened:
         for source in sources:
             result = examine(opened, source)
             if show is None:

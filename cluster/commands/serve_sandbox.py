@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Packages, named_packages
 from cluster.config import BadInput
 from reward.sandbox import Level, Limits, SandboxUnavailable
 from reward.slots import Slots
-from reward.zygote_process import PACKAGES
 
 TOKEN = "CODEREASON_SANDBOX_TOKEN"
 """The environment variable with the token; it is on no command line, which others on the machine could read."""
@@ -31,7 +31,7 @@ def serve_sandbox(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8080,
     slots: Annotated[int, typer.Option("--slots", min=1, max=1024, help="Sandboxes, run side by side.")] = 2,
-    packages: Annotated[str, typer.Option("--packages", help="What programs may import, separated by commas.")] = "",
+    packages: Packages = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0.01, max=3600, help="The most seconds of a run.")] = 60.0,
     memory: Annotated[int, typer.Option("--memory", min=16, max=1 << 20, help="The most MiB of a run.")] = 1024,
     body: Annotated[int, typer.Option("--max-body", min=1, max=64, help="The most MiB of a request.")] = 12,
@@ -52,7 +52,7 @@ def serve_sandbox(
     limits = ServiceLimits(Limits(timeout, timeout, memory, _OUTPUT_BYTES), body << 20, waiting, patience)
     # Without this a SIGTERM ends the process before the blocks below have put things away.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    with _bound(host, port, token) as listener, _started(slots, limits.run, mode, _named(packages)) as started:
+    with _bound(host, port, token) as listener, _started(slots, limits.run, mode, named_packages(packages)) as started:
         listener.listen()
         url = _url(listener)
         told = {"url": url, "slots": slots, **started.layers.as_json()}
@@ -94,19 +94,6 @@ def _bound(host: str, port: int, token: str | None) -> socket.socket:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}/run_code" if ":" in host else f"http://{host}:{port}/run_code"
-
-
-def _named(packages: str) -> list[str]:
-    """The packages in a list of names.
-
-    Raises:
-        BadInput: one is none that programs may use.
-    """
-    names = [name.strip() for name in packages.split(",") if name.strip()]
-    for name in names:
-        if name not in PACKAGES:
-            raise BadInput(f"--packages {name}: none of those programs may use: {', '.join(PACKAGES)}")
-    return names
 
 
 def _started(count: int, limits: Limits, mode: Level | None, packages: list[str]) -> Slots:

@@ -84,8 +84,8 @@ class Isolation:
             _limit(_OF_EVERY_PROCESS)
         if self._uid is not None:
             self._leave_groups(self._uid)
-        if "seccomp" not in self._without and not _refuses_new_code():
-            self.missing["no new code"] = "the kernel is older than 6.3"
+        if "seccomp" not in self._without:
+            self._refuse_new_code()
 
     def _leave_groups(self, uid: int) -> None:
         """Gives up the groups for the new user's own, or the new user where a root without privileges can have none.
@@ -105,6 +105,13 @@ class Isolation:
                 raise LayerMissing(f"level {self._level}: {why}, or use level userns or nons") from None
             self._uid = None
             self.missing["own user"] = f"programs run as the user who started the sandbox: {why}"
+
+    def _refuse_new_code(self) -> None:
+        """Forbids memory that is both written and executed, where the kernel can."""
+        try:
+            kernel.prctl("MDWE", kernel.PR_SET_MDWE, 1)
+        except OSError as error:
+            self.missing["no new code"] = f"{error.strerror}; a kernel from 6.3 on can do it"
 
     def _enter_namespaces(self, readable: list[str]) -> None:
         try:
@@ -175,15 +182,6 @@ class Isolation:
 def _limit(bounds: Iterable[tuple[int, int]]) -> None:
     for what, bound in bounds:
         kernel.limit(what, bound)
-
-
-def _refuses_new_code() -> bool:
-    """Forbids memory that is both written and executed; whether it could, which kernels before 6.3 cannot."""
-    try:
-        kernel.prctl("MDWE", kernel.PR_SET_MDWE, 1)
-    except OSError:
-        return False
-    return True
 
 
 def _mapped_bytes() -> int:

@@ -95,7 +95,9 @@ def die_with_parent() -> None:
 def limit(what: int, bound: int) -> None:
     """Bounds resource `what` (`RLIMIT_*`) for good."""
     _bounds[0] = _bounds[1] = bound
-    _checked(_setrlimit(what, _bounds), "setrlimit")
+    if _setrlimit(what, _bounds):
+        name = next(name for name, number in globals().items() if name.startswith("RLIMIT_") and number == what)
+        _checked(-1, f"setrlimit {name} to {bound}, perhaps above the limit that was inherited")
 
 
 def name_host(name: str) -> None:

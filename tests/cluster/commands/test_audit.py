@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -222,8 +223,30 @@ def test_the_limits_are_those_of_the_run(audit, run):
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("output_bytes: 65536", "output_bytes: 256"))
     status, out, _ = audit(run.path)
-    assert status == 1
-    assert ':1: verdict: "ok" is stored, "sandbox_error" was found' in out
+    assert status == 3
+    assert out.splitlines() == [
+        f"{run.rollouts('rl') / 'step-00001.jsonl'}:1: not executed: the sandbox failed on it, or its problem's own program "
+        "does not run",
+        f"{run.path}: 0 of 0 rewards agree with a new execution (drawn from 1 rows, 0 masked ones left out, 1 that "
+        "could not be executed)",
+    ]
+
+
+def test_a_row_that_was_not_executed_neither_agrees_nor_disagrees(audit, run):
+    gone = [replace(problem(number, Task.OUTPUT), code="def f(x): return 1 / 0\n") for number in (1, 2)]
+    gone = [replace(asked, instrumented=instrument(asked.code, "f(1)").code) for asked in gone]
+    write_split(run.split("rl"), [*gone, problem(3, Task.OUTPUT)])
+    for line in range(1, 5):
+        place = [change(run, step, line, instrumented=gone[0].instrumented) for step in (1, 2)]
+    wrong = change(run, 3, 1, verdict="wrong")
+    status, out, _ = audit(run.path, "--json")
+    told = json.loads(out)
+    assert (status, told["rows"], told["masked"], told["executed"], told["agree"]) == (1, 12, 0, 4, 3)
+    assert len(told["not_executed"]) == 8
+    assert set(place) <= set(told["not_executed"])
+    assert [one["place"] for one in told["differences"]] == [wrong]
+    change(run, 3, 1, verdict="ok")
+    assert audit(run.path)[0] == 3
 
 
 def spoiled(run, how):

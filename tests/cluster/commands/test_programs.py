@@ -115,6 +115,27 @@ def test_sandbox_for_people(codereason, program):
     assert "level " in out
 
 
+def test_the_sandbox_is_given_input_files_and_packages(codereason, tmp_path):
+    asks = tmp_path / "asks.py"
+    read = "[input(), helper.x, open('a/b.txt').read(), int(numpy.arange(4).sum())]"
+    asks.write_text(f"import helper, numpy\nfound = {read}\n")
+    for name, text in (("in.txt", "hello\n"), ("h.py", "x = 7"), ("b", "deep")):
+        (tmp_path / name).write_text(text)
+    brought = ["--file", f"helper.py={tmp_path / 'h.py'}", "--file", f"a/b.txt={tmp_path / 'b'}"]
+    status, out, _ = codereason(
+        "sandbox", asks, "--call", "found", "--stdin", tmp_path / "in.txt", *brought, "--packages", "numpy", "--json"
+    )
+    assert (status, json.loads(out)["value"]) == (0, "['hello', 7, 'deep', 6]")
+
+
+def test_what_cannot_be_brought_to_the_sandbox_is_named(refused, program, tmp_path):
+    assert refused("sandbox", program, "--file", "a.txt").startswith("--file a.txt: must be NAME=PATH")
+    assert refused("sandbox", program, "--file", f"a={tmp_path}").startswith("--file a=")
+    assert refused("sandbox", program, "--file", f"../a={program}") == "files: '../a' is no path below the program's folder"
+    assert refused("sandbox", program, "--stdin", tmp_path / "none") == f"{tmp_path / 'none'}: No such file or directory"
+    assert refused("sandbox", program, "--packages", "os").startswith("--packages os: none of those programs may use: numpy")
+
+
 def test_the_sandbox_says_which_layers_do_not_hold(codereason, program):
     _, out, err = codereason("sandbox", program, "--call", "f(1, [2])", "--mode", "nons")
     assert "level nons)" in out
