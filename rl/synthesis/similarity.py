@@ -12,7 +12,7 @@ import io
 import keyword
 import re
 import tokenize
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 from math import ceil
@@ -85,6 +85,9 @@ class Likeness:
         self._ceiling = ceiling
         self._seen: list[tuple[str, frozenset[int]]] = []
         self._by_prefix: dict[int, list[int]] = defaultdict(list)
+        self._counted = 32
+        """Programs that the counts were taken of last."""
+        self._counts: Counter[int] = Counter()
 
     def alike(self, code: str) -> str | None:
         """The name of a program seen before that is at least `ceiling` like this one; None if there is none."""
@@ -97,10 +100,20 @@ class Likeness:
 
     def add(self, name: str, code: str) -> None:
         """Remember a program."""
-        found = shingles(code)
-        for element in self._prefix(found):
-            self._by_prefix[element].append(len(self._seen))
-        self._seen.append((name, found))
+        self._seen.append((name, shingles(code)))
+        if len(self._seen) < 2 * self._counted:
+            self._index(len(self._seen) - 1)
+            return
+        self._counted = len(self._seen)
+        self._counts = Counter(element for _, found in self._seen for element in found)
+        self._by_prefix.clear()
+        for index in range(self._counted):
+            self._index(index)
+
+    def _index(self, index: int) -> None:
+        for element in self._prefix(self._seen[index][1]):
+            self._by_prefix[element].append(index)
 
     def _prefix(self, found: frozenset[int]) -> list[int]:
-        return sorted(found)[: len(found) - ceil(self._ceiling * len(found)) + 1]
+        rarest = sorted(found, key=lambda element: (self._counts[element], element))
+        return rarest[: len(found) - ceil(self._ceiling * len(found)) + 1]

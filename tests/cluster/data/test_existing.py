@@ -190,7 +190,7 @@ def test_a_files_programs_have_mutated_calls_without_recorded_outputs(tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     source = sources_of(file=path, mutations=2)
-    assert (source.size, source.calls) == (4, 3)
+    assert (source.size, source.calls) == (4, 6), "of one program, in two rows"
     found = source.candidates(0, 4)
     assert [one.id for one in found] == ["a", "a~1", "a~2", "b"]
     assert [one.output for one in found] == ["[1, 2, 3]", None, None, ""]
