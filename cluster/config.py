@@ -11,7 +11,6 @@ from cluster.settings import ClusterSettings
 from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
 from reward.settings import RewardSettings
 from rl.anchors import StateText
-from rl.problems import Task
 from rl.settings import Settings
 from rollout.settings import RolloutSettings
 
@@ -127,7 +126,7 @@ class SplitSettings(Settings):
     dataset: DatasetSettings | None = None
     mutations: int = Field(0, ge=0)
     """Further calls of each program of a file or a dataset, with mutated inputs."""
-    task: Task | Literal["both"] = Task.OUTPUT
+    task: Literal["output", "input", "both"] = "output"
     """What is asked of its problems; `both` asks it by turns, as the papers train both directions."""
     value_characters: int = Field(2000, ge=1)
     """Longest text of a state or an output."""
@@ -145,11 +144,6 @@ class SplitSettings(Settings):
                 "the grammar none"
             )
         return self
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """What is asked, by turns."""
-        return tuple(Task) if self.task == "both" else (self.task,)
 
     @property
     def asks_teacher(self) -> bool:
@@ -227,13 +221,9 @@ class DataSettings(Settings):
     """Longest prompt and chain of a problem together, in tokens of that tokenizer; None allows any."""
 
     @model_validator(mode="after")
-    def _tokens_are_of_a_tokenizer(self) -> "DataSettings":
+    def _has_what_it_asks(self) -> "DataSettings":
         if self.max_tokens is not None and self.tokenizer is None:
             raise ValueError("max_tokens counts in tokens: tokenizer must name the folder of one")
-        return self
-
-    @model_validator(mode="after")
-    def _teacher_is_there(self) -> "DataSettings":
         for name in ("sft", "validation", "rl", "heldout"):
             if getattr(self, name).asks_teacher and self.teacher is None:
                 raise ValueError(f"{name} asks a teacher: data.teacher must say which, by model and base_url or in_process")

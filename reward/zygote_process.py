@@ -65,9 +65,8 @@ class Zygote:
     ) -> None:
         """Starts the process. `memory_mib` is what its group allows; a run's own limit may be lower.
 
-        `seed` is that of hashes and of `random`, which every program finds alike.
-
-        `without` leaves layers out, so that a test can show what each of them holds; nothing else may pass it.
+        `seed` is that of hashes and of `random`. `without` leaves layers out, so that a test can show what each of them
+        holds; nothing else may pass it.
 
         Raises:
             SandboxUnavailable: a layer of the level, or a package, is missing.

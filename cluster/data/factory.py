@@ -40,7 +40,7 @@ from reward.reseeded import Reseeded
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
 from rl.anchors import StateText
-from rl.problems import Problem
+from rl.problems import Problem, Task
 from rl.synthesis.candidates import Candidate, Rejected
 
 _CHUNKS = (16, 256)
@@ -147,6 +147,15 @@ def build(
         write_split(run.split(split.name), split.problems)
     if down:
         raise BadInput(f"{'; '.join(down)}; everything is kept, the same command goes on from there")
+    _conclude(splits, settings, run)
+    # At one stroke: with some of its parts gone and others there, a build would go on from the wrong place.
+    if parts.exists():
+        parts.rename(finished)
+        shutil.rmtree(finished)
+
+
+def _conclude(splits: list[Split], settings: RunSettings, run: RunFolder) -> None:
+    """Write what was set aside, the counts, and the card."""
     write_jsonl(run.path / "data" / "rejected.jsonl", [row for split in splits for row in split.rejected])
     write_cells(
         run.path / "data" / "cells.csv",
@@ -156,10 +165,6 @@ def build(
     funnel = {split.name: {"kept": len(split.problems), **split.reasons} for split in splits}
     write_whole(run.path / "data" / "funnel.json", json.dumps(funnel, indent=2))
     write_card(run, settings)
-    # At one stroke: with some of its parts gone and others there, a build would go on from the wrong place.
-    if parts.exists():
-        parts.rename(finished)
-        shutil.rmtree(finished)
 
 
 def _quiet() -> None:
@@ -350,7 +355,8 @@ def _make_chunk(
     """A task: candidates made one after the other, in this process's sandboxes."""
     executor = replace(_executor(reward.model_dump_json()), limits=_limits(reward, filters.deadline_s))
     made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
-    directions = [wanted.model_copy(update={"task": task}) for task in wanted.tasks]
+    tasks = list(Task) if wanted.task == "both" else [wanted.task]
+    directions = [wanted.model_copy(update={"task": task}) for task in tasks]
     for number, candidate in enumerate(source.candidates(chunk["begin"], chunk["end"]), start=chunk["begin"]):
         try:
             # By turns over a program's calls, and over programs: a mutated call is no more often asked one way.

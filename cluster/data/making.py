@@ -12,7 +12,7 @@ from reward.tracing import Runner, Trace, bare_trace, difference, trace
 from reward.truths import BY_CHANCE
 from rl.anchors import Instrumented, ProgramError, StateText, hindrance, instrument
 from rl.answers import UnreadableAnswer, literal, same_value_text
-from rl.problems import Problem
+from rl.problems import Problem, Task
 from rl.synthesis.candidates import Candidate, Rejected
 from rl.synthesis.chains import chain_of
 from rl.synthesis.narration import located, visits_of
@@ -102,7 +102,7 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
         instrumented=instrumented.code,
         states=list(traced.states),
         output=traced.output,
-        task=split.task,
+        task=Task(split.task),
         source=candidate.source,
         state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
