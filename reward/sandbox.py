@@ -30,10 +30,13 @@ class Sandbox:
     """Runs programs one at a time, each in a process of its own. Not for use by several threads at once.
 
     `mode` asks for one level of isolation; None takes the best there is (see `reward.zygote.isolation`). `packages` may be
-    imported beside the standard library; each of them makes every run dearer.
+    imported beside the standard library; each of them makes every run dearer. `seed` is that of hashes and of `random`: what
+    hangs on them shows itself by a difference between two sandboxes.
     """
 
-    def __init__(self, limits: Limits = Limits(), mode: Level | None = None, packages: Sequence[str] = ()) -> None:
+    def __init__(
+        self, limits: Limits = Limits(), mode: Level | None = None, packages: Sequence[str] = (), seed: int = 0
+    ) -> None:
         """Starts the zygote and attacks it once (`zygote/selftest.py`).
 
         Raises:
@@ -42,6 +45,7 @@ class Sandbox:
         """
         self._limits = limits
         self._packages = tuple(packages)
+        self._seed = seed
         self.restarts = 0
         self._zygote: Zygote | None = None
         refusals: list[str] = []
@@ -99,7 +103,7 @@ class Sandbox:
         return Execution(Verdict.SANDBOX_ERROR, exception=fault, level=self.level)
 
     def _start(self) -> Zygote:
-        zygote = Zygote(self.level, self._packages, memory_mib=self._limits.memory_mib)
+        zygote = Zygote(self.level, self._packages, memory_mib=self._limits.memory_mib, seed=self._seed)
         try:
             _self_test(zygote)
         except ZygoteFault as error:

@@ -36,7 +36,6 @@ from cluster.data.teacher.programs import Taught
 from cluster.monitoring.progress import Advance
 from cluster.runs import RunFolder, write_jsonl, write_whole
 from reward.programs import Limits
-from reward.reseeded import Reseeded
 from reward.sandbox import Level, Sandbox, SandboxUnavailable
 from reward.settings import RewardSettings, sandbox_limits
 from rl.anchors import StateText
@@ -385,5 +384,5 @@ def _executor(reward: str) -> Executor:
     gc.set_threshold(100_000)
     settings = RewardSettings.model_validate_json(reward)
     mode: Level | None = settings.mode
-    first, second = (kind(sandbox_limits(settings), mode, settings.packages) for kind in (Sandbox, Reseeded))
+    first, second = (Sandbox(sandbox_limits(settings), mode, settings.packages, seed) for seed in (0, 1))
     return Executor(first, second)

@@ -6,7 +6,6 @@ from cluster.config import FilterSettings, SplitSettings
 from cluster.data.factory import _limits, _screened
 from cluster.data.making import Executor, make_problem
 from cluster.data.screening import Screen
-from reward.reseeded import Reseeded
 from reward.sandbox import Execution, Limits, Sandbox
 from reward.settings import RewardSettings
 from rl.synthesis.candidates import Candidate, Rejected
@@ -23,7 +22,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def reseeded():
-    with Reseeded() as sandbox:
+    with Sandbox(seed=1) as sandbox:
         yield sandbox
 
 
