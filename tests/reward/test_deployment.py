@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -186,16 +186,17 @@ def _until(done: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def _zygotes() -> list[int]:
-    """The zygotes of this machine's sandboxes that descend from this process."""
-    return _descendants(b"from zygote.serve import main")
+    """The zygotes of the pool's replicas; sandboxes of other tests may be below this process as well."""
+    return _descendants(b"from zygote.serve import main", _descendants(b"ServeReplica:test-reward"))
 
 
-def _descendants(command: bytes) -> list[int]:
-    """Processes with this in their command line that descend from this one."""
+def _descendants(command: bytes, ancestors: Sequence[int] | None = None) -> list[int]:
+    """Processes with this in their command line that descend from one of these, or else from this one."""
+    wanted = {str(pid) for pid in ([os.getpid()] if ancestors is None else ancestors)}
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if command in Path(f"/proc/{pid}/cmdline").read_bytes() and str(os.getpid()) in _ancestry(int(pid)):
+            if command in Path(f"/proc/{pid}/cmdline").read_bytes() and wanted.intersection(_ancestry(int(pid))):
                 found.append(int(pid))
         except OSError:
             continue

@@ -149,4 +149,4 @@ def test_the_tricks_pass_a_checker_of_the_official_build_too():
     told = subprocess.run(
         command, cwd=ROOT, input=json.dumps(texts), capture_output=True, text=True, timeout=300, check=True
     )
-    assert json.loads(told.stdout)["passed"] == len(texts)
+    assert json.loads(told.stdout)["failed"] == []

@@ -324,7 +324,7 @@ def test_a_program_held_out_from_a_file_is_not_trained_on(tmp_path):
 
 
 def test_a_file_without_a_usable_row_is_named(tmp_path):
-    path = programs_file(tmp_path / "mine.jsonl", ROWS[2:4])
+    path = programs_file(tmp_path / "mine.jsonl", ROWS[3:5])
     config = settings(heldout={"problems": 1, "file": path})
     message = refusal(lambda: built(tmp_path / "run", config))
     assert message.startswith(f"{path}: no row is a problem that can be used")
