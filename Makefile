@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# Byte code is made where a module is imported; most never are.
+PIP = $(BIN)/pip install --quiet --no-deps --no-compile
 
 # `make demo ACCELERATOR=cuda` on a machine with a GPU.
 ACCELERATOR ?= cpu
@@ -47,10 +49,10 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	rm -f $(VENV)/.ready-*
 	@torch=$$(grep '^torch==' $(REQUIREMENTS)); \
 	echo "installing $$torch"; \
-	$(BIN)/pip install --quiet --no-deps "$$torch" 2>/dev/null \
-	|| $(BIN)/pip install --quiet --no-deps $(if $(filter cpu,$(ACCELERATOR)),--index-url $(TORCH_INDEX)) "$$torch"
-	$(BIN)/pip install --quiet --no-deps -r $(REQUIREMENTS)
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(PIP) "$$torch" 2>/dev/null \
+	|| $(PIP) $(if $(filter cpu,$(ACCELERATOR)),--index-url $(TORCH_INDEX)) "$$torch"
+	$(PIP) -r $(REQUIREMENTS)
+	$(PIP) --no-build-isolation -e .
 	touch $@
 
 clean:
