@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Byte code is made where a module is imported; most never are.
+# Byte code is made for all at the end, by all cores.
 PIP = $(BIN)/pip install --quiet --no-deps --no-compile
 
 # `make demo ACCELERATOR=cuda` on a machine with a GPU.
@@ -53,6 +53,7 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	|| $(PIP) $(if $(filter cpu,$(ACCELERATOR)),--index-url $(TORCH_INDEX)) "$$torch"
 	$(PIP) -r $(REQUIREMENTS)
 	$(PIP) --no-build-isolation -e .
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 	touch $@
 
 clean:
