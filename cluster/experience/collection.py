@@ -110,6 +110,10 @@ class Sampler:
         """A response's text and the place of each token in it."""
         return decode(self.tokenizer, completion.token_ids, self._texts)
 
+    def token_texts(self, completion: Completion) -> list[str]:
+        """Each token of a response that was `decoded`, as text by itself."""
+        return [self._texts[token] for token in completion.token_ids]
+
     def without_end(self, text: str) -> str:
         """A response's text without the token that ended it."""
         return text.removesuffix(self.tokenizer.eos_token)

@@ -270,7 +270,7 @@ class ExperienceStream:
             "verdict": score["verdict"],
             **{key: score[key] for key in ("final_reward", "step_rewards", "states", "predicted", "answer")},
             "advantages": [round(advantage, 4) for advantage in trajectory.advantages],
-            "tokens": [self._collector.tokenizer.decode([token]) for token in trajectory.completion.token_ids],
+            "tokens": self._collector.token_texts(trajectory.completion),
             "policy_versions": trajectory.completion.policy_versions,
         }
 
