@@ -53,7 +53,7 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	|| $(PIP) $(if $(filter cpu,$(ACCELERATOR)),--index-url $(TORCH_INDEX)) "$$torch"
 	$(PIP) -r $(REQUIREMENTS)
 	$(PIP) --no-build-isolation -e .
-	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # Some packages carry templates that are no Python.
 	touch $@
 
 clean:
