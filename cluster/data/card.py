@@ -164,8 +164,9 @@ def _cells(splits: dict[str, list[Problem]]) -> str:
     counts = Counter((name.partition(" ")[0], name.rpartition("/")[2]) for name in named)
     units, levels = sorted({unit for unit, _ in counts}), sorted({level for _, level in counts})
     rows = [[unit, *(counts[unit, level] for level in levels)] for unit in units]
-    shares = Counter(named).values()
-    empty = [str(cell) for cell in cells() if str(cell) not in set(named)]
+    filled = Counter(named)
+    shares = filled.values()
+    empty = [name for name in map(str, cells()) if name not in filled]
     more = f" and {len(empty) - _MOST_EMPTY} more" if len(empty) > _MOST_EMPTY else ""
     told = (
         f"{len(shares)} of {len(cells())} cells hold a problem; the fullest holds {max(shares)}, "
