@@ -6,6 +6,7 @@ import time
 from email.utils import formatdate
 
 import pytest
+import teacher_server
 from teacher_server import Script, body, completion, cut, hang_up, says, serving, silence, status, trickle
 
 from cluster.config import BadInput, DataSettings, TeacherSettings
@@ -22,14 +23,7 @@ def question(text="?", seed=1):
 def asked(script, folder, questions, **settings):
     """What becomes of each question: the answer, or the fault as it would be set aside."""
     teacher = Teacher(TeacherSettings(**{**QUICK, "base_url": script.url, **settings}), folder / "teacher.jsonl")
-
-    async def work(ask, one):
-        try:
-            return await ask(one)
-        except NoAnswer as reason:
-            return reason.fault
-
-    return teacher.each(work, questions)
+    return teacher_server.asked(teacher, questions)
 
 
 PASSING = {
