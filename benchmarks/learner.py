@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from learner.engine import LearnerEngine, prepare_process
+from learner.engine import LearnerEngine, load_deepspeed
 from learner.scorer import load_model
 from learner.scratch import create_model, train_tokenizer
 from learner.settings import LearnerSettings, ScratchModel
@@ -119,8 +119,7 @@ def _step(folder: str, examples: list[Example], settings: LearnerSettings) -> Ca
 
 def _bare_step(folder: str, examples: list[Example], settings: LearnerSettings) -> Callable[[], None]:
     """DeepSpeed and nothing else over the same packed rows, which stand ready: logits of all tokens, and cross entropy."""
-    prepare_process(settings)
-    import deepspeed
+    deepspeed = load_deepspeed(settings)
     from transformers import AutoModelForCausalLM
 
     from learner.attention import PACKED, bounds

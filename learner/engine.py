@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,27 +22,25 @@ Loss = Callable[[Tensor, Tensor, MicroBatch], Tensor]
 """(log-probabilities `[B, T]`, entropies `[B, T]`, micro-batch) to this micro-batch's share of the loss."""
 
 
-def prepare_process(settings: LearnerSettings) -> None:
-    """What DeepSpeed expects of a process, set before it is imported."""
+def load_deepspeed(settings: LearnerSettings) -> ModuleType:
+    """DeepSpeed, imported into a process that is set up for it."""
     torch.set_num_threads(settings.threads)
-    # DeepSpeed builds its shared-memory collective on first use and looks for ninja on PATH.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if not torch.cuda.is_available():
         os.environ["DS_ACCELERATOR"] = "cpu"
-        # Any other size makes DeepSpeed allocate, and leave behind, 66 MiB of shared memory a rank for a collective that
-        # serves inference only.
-        os.environ["LOCAL_SIZE"] = "0"
+    import deepspeed
+    import deepspeed.ops
+
+    # It would compile a collective of its own at the first start, for most of a minute; only its inference uses that.
+    vars(deepspeed.ops)["__compatible_ops__"] = {}
+    return deepspeed
 
 
 class LearnerEngine:
     """A model under DeepSpeed, with the few operations that training here needs. All ranks call each of them together."""
 
     def __init__(self, model: PreTrainedModel, settings: LearnerSettings, lr: float, weight_decay: float) -> None:
-        prepare_process(settings)
         self._settings = settings
-        import deepspeed
-
-        self._deepspeed = deepspeed
+        self._deepspeed = deepspeed = load_deepspeed(settings)
         deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         if settings.lora is not None:
