@@ -2,15 +2,24 @@
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
 _EMPTY = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+
+_PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "module", "level", "is_async", "conversion"})
+"""Fields that hold no node below which anything stands, in every class that has them."""
+
+
+@cache
+def _fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a class of nodes in which others may stand."""
+    return () if kind is ast.Constant else tuple(name for name in kind._fields if name not in _PLAIN)
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right below a node, in source order."""
     found: list[ast.AST] = []
-    for name in node._fields:
+    for name in _fields_of(type(node)):
         value = getattr(node, name, None)
         if isinstance(value, list):
             found += [item for item in value if isinstance(item, ast.AST) and not isinstance(item, _EMPTY)]

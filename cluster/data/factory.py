@@ -191,8 +191,8 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
         screen = partial(factory.screen.check, split=split.name, calls=source.calls)
         for candidate, outcome in _made(source, split.tried, end, wanted, factory.settings):
             rows.append(_screened(candidate, outcome, screen, factory.budget.check))
-            _know(rows[-1:], factory.screen, split.name)
             if "problem" in rows[-1]:
+                factory.screen.take(outcome, split.name)
                 found += 1
                 if difficulty is None and teacher is None:
                     factory.advance(1)

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,8 +14,8 @@ from rl.anchors import Instrumented, ProgramError, StateText, hindrance, instrum
 from rl.answers import UnreadableAnswer, literal, same_value_text
 from rl.problems import Problem, Task
 from rl.synthesis.candidates import Candidate, Rejected
-from rl.synthesis.chains import chain_of
-from rl.synthesis.narration import located, visits_of
+from rl.synthesis.chains import chain_of, is_narrated
+from rl.synthesis.narration import Visit, located, states_and_visits
 from rl.synthesis.structure import Argument, arguments_of, broken_rules
 from rl.verdicts import Verdict
 
@@ -79,22 +79,13 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
         raise Rejected("structure", broken[0])
     if not instrumented.anchors and (reason := hindrance(ast.parse(candidate.code))):
         raise Rejected("could notice anchors", reason)
-    traced = executor.with_anchors(instrumented)
+    narrated = split.chains is True and is_narrated(candidate.source, Task(split.task))
+    traced, visits = _traced(instrumented, executor, narrated)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")
+    _require_fit(candidate, traced, split.value_characters)
+    # What one run tells comes first, since every run costs more than all the rest together.
     _require_agreement(candidate, instrumented, traced, executor)
-    if candidate.output is not None and not same_value_text(candidate.output, traced.output):
-        raise Rejected("recorded output is not what the call returns")
-    if not 1 <= len(traced.states) <= MAX_STATES:
-        raise Rejected(f"trace length {'0' if not traced.states else f'over {MAX_STATES}'}")
-    if any(len(text) > split.value_characters for text in (*traced.states, traced.output)):
-        raise Rejected("a value is too long")
-    if any(" at 0x" in text for text in (*traced.states, traced.output)):
-        raise Rejected("a value shows its address")
-    if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
-        raise Rejected("a value has no text in UTF-8")
-    if not _reads_back(traced.output):
-        raise Rejected("value does not read back", f"{traced.output:.100}")
     problem = Problem(
         id=candidate.id,
         code=candidate.code,
@@ -107,13 +98,50 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
         state_text=state_text,
         tags={"anchors": str(len(traced.states)), **({"cell": candidate.cell} if candidate.cell else {})},
     )
-    return replace(problem, chain=_chain(problem, instrumented, executor)) if split.chains is True else problem
+    return replace(problem, chain=_chain(problem, visits)) if split.chains is True else problem
 
 
 def _seen(run: Callable[[], Trace]) -> Trace:
     """What a run gave; where a busy machine may have had a part in it, what the next one gives."""
     found = run()
     return run() if found.verdict in BY_CHANCE else found
+
+
+def _traced(program: Instrumented, executor: Executor, narrated: bool) -> tuple[Trace, list[Visit]]:
+    """What a program does with its anchors; where a chain is to tell of it, in the same run, its visits as well.
+
+    Raises:
+        Rejected: what the run reports of its visits cannot be.
+    """
+    if not narrated:
+        return executor.with_anchors(program), []
+    traced = executor.with_anchors(located(program))
+    if traced.verdict is Verdict.OUTPUT_LIMIT:  # Twice told it may be too much: the states alone say what becomes of it.
+        return executor.with_anchors(program), []
+    if traced.verdict is not Verdict.OK:
+        return traced, []
+    try:
+        states, visits = states_and_visits(traced.states)
+    except ValueError as error:
+        raise Rejected("no chain", str(error)) from None
+    return replace(traced, states=tuple(states)), visits
+
+
+def _require_fit(candidate: Candidate, traced: Trace, most_characters: int) -> None:
+    """Raises Rejected where what one run gave is no problem: the source is wrong about it, or it cannot be told."""
+    assert traced.output is not None
+    if candidate.output is not None and not same_value_text(candidate.output, traced.output):
+        raise Rejected("recorded output is not what the call returns")
+    if not 1 <= len(traced.states) <= MAX_STATES:
+        raise Rejected(f"trace length {'0' if not traced.states else f'over {MAX_STATES}'}")
+    if any(len(text) > most_characters for text in (*traced.states, traced.output)):
+        raise Rejected("a value is too long")
+    if any(" at 0x" in text for text in (*traced.states, traced.output)):
+        raise Rejected("a value shows its address")
+    if any("\ud800" <= character <= "\udfff" for text in traced.states for character in text):
+        raise Rejected("a value has no text in UTF-8")
+    if not _reads_back(traced.output):
+        raise Rejected("value does not read back", f"{traced.output:.100}")
 
 
 def _require_agreement(candidate: Candidate, instrumented: Instrumented, traced: Trace, executor: Executor) -> None:
@@ -158,8 +186,8 @@ def _arguments(call: str | None) -> tuple[Argument, ...]:
     return arguments_of(read) if isinstance(read, ast.Call) else ()
 
 
-def _chain(problem: Problem, instrumented: Instrumented, executor: Executor) -> str:
+def _chain(problem: Problem, visits: Sequence[Visit]) -> str:
     try:
-        return chain_of(problem, lambda: visits_of(executor.with_anchors(located(instrumented)).states))
+        return chain_of(problem, visits)
     except ValueError as error:
         raise Rejected("no chain", str(error)) from None

@@ -2,14 +2,14 @@
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from cluster.config import BadInput, FilterSettings
 from cluster.user_rows import read_rows, read_text
 from rl.problems import Problem
 from rl.synthesis.candidates import Rejected
-from rl.synthesis.similarity import Contamination, Likeness
+from rl.syntax import parsed
+from rl.synthesis.similarity import Contamination, Likeness, plain
 
 _FIELDS = ("code", "prompt", "canonical_solution", "text", "test")
 """Fields of benchmark files that hold programs or what is asked about them."""
@@ -54,11 +54,9 @@ class Screen:
             self._likeness.add(problem.id, problem.code)
 
 
-# A problem is looked for and then remembered.
-@lru_cache(maxsize=16)
 def program_fingerprint(code: str) -> str:
     """Equal for programs that differ in layout and comments alone."""
-    return ast.dump(ast.parse(code))
+    return plain(code) or ast.dump(parsed(code))
 
 
 def benchmark_texts(path: Path) -> Iterator[str]:

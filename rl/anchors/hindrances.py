@@ -8,9 +8,9 @@ could tell.
 import ast
 import builtins
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from rl.anchors.names import bound_by
+from rl.anchors.names import BINDING, bound_by
 from rl.syntax import walk
 
 _TEXT_METHODS = frozenset({"__repr__", "__str__", "__format__", "__getattribute__"})
@@ -52,11 +52,15 @@ _MODULES = frozenset(
 _STREAMS = frozenset({"stdout", "__stdout__"})
 _STREAM_WRITES = frozenset({"write", "writelines", "flush"})
 
+_TELLING = BINDING | {ast.arg, ast.keyword, ast.alias, ast.Attribute, ast.Constant, ast.Call}
+"""Nodes that spell a name, hold a text, or call: all others say nothing here."""
+
 
 def hindrance(tree: ast.Module) -> str | None:
     """Why this program must stay without anchors, in a few words, or None when anchors cannot be noticed."""
     writes = set[ast.expr]()
-    for node in walk(tree):  # from the outside in: `sys.stdout.write` is seen before its `sys.stdout`
+    nodes = [node for node in walk(tree) if type(node) in _TELLING]
+    for node in nodes:  # from the outside in: `sys.stdout.write` is seen before its `sys.stdout`
         if isinstance(node, ast.Attribute) and node.attr in _STREAM_WRITES:
             writes.add(node.value)
         elif not isinstance(node, ast.Constant) and _names_in(node) & _STREAMS and node not in writes:
@@ -64,7 +68,7 @@ def hindrance(tree: ast.Module) -> str | None:
         for reason in _reasons(node):
             if _may_be_looked_up(node, tree):
                 return reason
-    if _is_half_built_dataclass_possible(tree):
+    if _is_half_built_dataclass_possible(nodes):
         return "may show dataclass objects before they are complete"
     return None
 
@@ -128,10 +132,10 @@ def _is_telling(module: str) -> bool:
     return not _MODULES.isdisjoint(module.split("."))
 
 
-def _is_half_built_dataclass_possible(tree: ast.Module) -> bool:
+def _is_half_built_dataclass_possible(nodes: Iterable[ast.AST]) -> bool:
     """The text of a dataclass object reads every field; these are the ways to have an object that lacks one."""
     has_dataclass, may_lack_field = False, False
-    for node in walk(tree):
+    for node in nodes:
         match node:
             case ast.Name(id="dataclass" | "make_dataclass") | ast.Attribute(attr="dataclass" | "make_dataclass"):
                 has_dataclass = True

@@ -27,10 +27,15 @@ def own_nodes(roots: Iterable[ast.AST]) -> Iterator[ast.AST]:
     while stack:
         node = stack.pop()
         yield node
-        stack += _same_scope_children(node)[::-1]
+        stack += (_outside(node) if type(node) in _SCOPED else children(node))[::-1]
 
 
-def _same_scope_children(node: ast.AST) -> list[ast.AST]:
+_SCOPED = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.comprehension})
+"""Nodes that do not run, or not all of them, in the scope they stand in. Looked up, since there are very many nodes."""
+
+
+def _outside(node: ast.AST) -> list[ast.AST]:
+    """What the scope around a node of `_SCOPED` evaluates of it."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return [*node.decorator_list, *_defaults(node.args)]
@@ -38,18 +43,35 @@ def _same_scope_children(node: ast.AST) -> list[ast.AST]:
             return _defaults(node.args)
         case ast.ClassDef():
             return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
-        case ast.comprehension():
-            return [node.iter, *node.ifs]
-        case _:
-            return children(node)
+    assert isinstance(node, ast.comprehension)
+    return [node.iter, *node.ifs]
 
 
 def _defaults(args: ast.arguments) -> list[ast.AST]:
     return [*args.defaults, *(default for default in args.kw_defaults if default is not None)]
 
 
+_CAPTURING = frozenset({ast.MatchAs, ast.MatchStar, ast.MatchMapping})
+BINDING = frozenset(
+    {
+        *_CAPTURING,
+        ast.Name,
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.Import,
+        ast.ImportFrom,
+        ast.ExceptHandler,
+    }
+)
+"""Nodes that may bind a name."""
+_AFFECTING = _CAPTURING | {ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.comprehension}
+
+
 def bound_by(node: ast.AST) -> list[str]:
     """The names that `node` itself (not its children) makes names of its scope, `del` included."""
+    if type(node) not in BINDING:
+        return []
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
             return [name]
@@ -79,8 +101,12 @@ def captures(pattern: ast.pattern) -> list[str]:
 
 def unbound_in(roots: Iterable[ast.AST]) -> frozenset[str]:
     """The names that some statement below `roots` may unbind: by `del`, or at the end of `except ... as name`."""
+    return _unbound_by(own_nodes(roots))
+
+
+def _unbound_by(nodes: Iterable[ast.AST]) -> frozenset[str]:
     gone: set[str] = set()
-    for node in own_nodes(roots):
+    for node in nodes:
         match node:
             case ast.Name(id=name, ctx=ast.Del()) | ast.ExceptHandler(name=str(name)):
                 gone.add(name)
@@ -127,6 +153,8 @@ def affected_by(roots: Iterable[ast.AST]) -> list[str]:
     comprehension_variables: set[str] = set()
     assigned: set[str] = set()
     for node in own_nodes(roots):
+        if type(node) not in _AFFECTING:
+            continue
         match node:
             case ast.Name(id=name, ctx=ast.Store()):
                 assigned.add(name)
@@ -166,7 +194,8 @@ class Scope:
 def scope_of(body: list[ast.stmt], parameters: Iterable[str] = ()) -> Scope:
     """The scope that these statements make, nested scopes not included."""
     bound, definitions, valued, declared = set(parameters), set[str](), set(parameters), set[str]()
-    for node in own_nodes(body):
+    nodes = list(own_nodes(body))
+    for node in nodes:
         names = bound_by(node)
         bound.update(names)
         match node:
@@ -178,7 +207,7 @@ def scope_of(body: list[ast.stmt], parameters: Iterable[str] = ()) -> Scope:
                 valued.update(names)
     return Scope(
         bound=frozenset(bound - declared),
-        unbound=unbound_in(body),
+        unbound=_unbound_by(nodes),
         declared=frozenset(declared),
         definitions=frozenset(definitions - valued - declared),
     )

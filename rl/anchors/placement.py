@@ -127,7 +127,9 @@ class _Placement:
                 return self._simple(stmt, state, frame)
 
     def _simple(self, stmt: ast.stmt, state: frozenset[str], frame: _Frame) -> State:
-        state = (state | set(evaluated(stmt))) - unbound_in([stmt])
+        state |= set(evaluated(stmt))
+        if isinstance(stmt, ast.Delete):
+            state -= unbound_in([stmt])
         if isinstance(stmt, ast.Assign | ast.AnnAssign) and isinstance(stmt.value, ast.Lambda | ast.GeneratorExp):
             return state
         self._show_after(stmt, affected_by([stmt]), state, frame)

@@ -6,7 +6,7 @@ made here out of the program and checked against its executed states and output;
 
 import ast
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rl.problems import Problem, Task
 from rl.responses import render
@@ -17,19 +17,24 @@ from rl.synthesis.narration import Visit, narrate
 from rl.synthesis.replay import Step, replay
 
 
-def chain_of(problem: Problem, visits: Callable[[], Sequence[Visit]]) -> str:
+def is_narrated(source: str, task: Task) -> bool:
+    """Whether the chain of a problem needs its visits, which are recorded when it is executed."""
+    return source != GENERATOR or task is not Task.OUTPUT
+
+
+def chain_of(problem: Problem, visits: Sequence[Visit]) -> str:
     """A correct response to a problem, from its trace, for its task. The same problem gives the same text.
 
     Args:
         problem: its states and output come from execution.
-        visits: gives the executed anchors with their lines and exact values; called for what has to be narrated.
+        visits: the executed anchors with their lines and exact values, for a chain that is narrated.
 
     Raises:
         ValueError: there is no such response, with the reason.
     """
-    if problem.source == GENERATOR and problem.task is Task.OUTPUT:
+    if not is_narrated(problem.source, problem.task):
         return chain(problem.code, problem.call, problem.states, problem.output)
-    response = narrate(problem, visits(), random.Random(f"{problem.task}/{problem.id}/{problem.call}"))
+    response = narrate(problem, visits, random.Random(f"{problem.task}/{problem.id}/{problem.call}"))
     found = objections(problem, response)
     if found:
         raise ValueError(found[0])

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from math import ceil
 
+from rl.syntax import parsed
+
 _WORD = re.compile(r"\w+")
 _SHINGLE = 5
 
@@ -50,23 +52,38 @@ class Contamination:
 
 # A program is looked for and then remembered.
 @lru_cache(maxsize=16)
+def plain(code: str) -> str | None:
+    """A program in the one layout that `ast.unparse` gives, without comments; None where it cannot write it.
+
+    Raises:
+        SyntaxError, ValueError: it is no program.
+    """
+    tree = parsed(code)
+    try:
+        return ast.unparse(tree)
+    except ValueError:  # characters inside an f-string that Python 3.11 cannot write there without a backslash
+        return None
+
+
+@lru_cache(maxsize=16)
 def shingles(code: str) -> frozenset[int]:
     """Hashes of the token 5-grams of a program, its names, numbers and strings taken out; the same in every process.
 
     Raises:
-        SyntaxError: it is no program.
+        SyntaxError, ValueError: it is no program.
     """
     kinds = []
-    for token in tokenize.generate_tokens(io.StringIO(ast.unparse(ast.parse(code))).readline):
+    for token in tokenize.generate_tokens(io.StringIO(plain(code) or code).readline):
         if token.type in (tokenize.NAME, tokenize.OP):
             kinds.append(token.string if token.type == tokenize.OP or token.string in _FIXED else "NAME")
         elif token.type in (tokenize.NUMBER, tokenize.STRING, tokenize.INDENT, tokenize.DEDENT):
             kinds.append(tokenize.tok_name[token.type])
     width = min(_SHINGLE, len(kinds))
     grams = {"\0".join(kinds[begin : begin + width]) for begin in range(len(kinds) - width + 1)}
-    return frozenset(_stable_hash(gram) for gram in grams)
+    return frozenset(map(_stable_hash, grams))
 
 
+@lru_cache(maxsize=1 << 16)
 def _stable_hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 

@@ -115,6 +115,8 @@ def _is_call(node: ast.AST, name: str) -> bool:
 
 
 def _comments(source: str) -> Iterator[str]:
+    if "#" not in source:
+        return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield f"line {token.start[0]}: a comment"

@@ -12,7 +12,7 @@ from reward.tracing import trace
 from rl.anchors import instrument
 from rl.problems import Problem, Task
 from rl.synthesis.chains import chain_of
-from rl.synthesis.narration import located, visits_of
+from rl.synthesis.narration import located, states_and_visits
 from rl.synthesis.narration.events import Assigned, Returned, Tested
 from rl.synthesis.narration.machine import walk
 from rl.synthesis.narration.values import is_ordered
@@ -46,7 +46,9 @@ def traced():
             program = instrument(row["code"], f"f({row['input']})")
             seen = trace(sandbox, program)
             assert 1 <= len(seen.states) <= MOST_STATES
-            found.append((row, program, seen, visits_of(trace(sandbox, located(program)).states)))
+            states, visits = states_and_visits(trace(sandbox, located(program)).states)
+            assert states == list(seen.states)
+            found.append((row, program, seen, visits))
     return found
 
 
@@ -58,7 +60,7 @@ def test_every_cruxeval_program_has_a_chain_with_full_reward(traced, task):
             states = list(seen.states)
             problem = Problem(row["id"], row["code"], program.call, program.code, states, seen.output, task)
             try:
-                response = chain_of(problem, lambda visits=visits: visits)
+                response = chain_of(problem, visits)
             except ValueError as error:
                 refused[row["id"]] = str(error)
                 continue

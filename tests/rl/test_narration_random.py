@@ -10,7 +10,7 @@ from test_anchors_random import compiles, programs
 from rl.anchors import instrument
 from rl.problems import Problem, Task
 from rl.synthesis.acceptance import objections
-from rl.synthesis.narration import located, narrate, visits_of
+from rl.synthesis.narration import located, narrate, states_and_visits
 from rl.synthesis.narration.events import Assigned, Returned, Tested
 from rl.synthesis.narration.machine import walk
 
@@ -28,9 +28,10 @@ def executed(code, call):
 def problem_of(code, call, task):
     program = instrument(code, call)
     states, output = executed(program.code, call)
-    located_states, _ = executed(located(program).code, call)
+    states_again, visits = states_and_visits(executed(located(program).code, call)[0])
+    assert states_again == states
     problem = Problem("random", code, call, program.code, states, output, task)
-    return problem, visits_of(located_states)
+    return problem, visits
 
 
 def silent(code):

@@ -10,6 +10,6 @@
 """
 
 from rl.synthesis.narration.narrator import narrate
-from rl.synthesis.narration.visits import Visit, located, visits_of
+from rl.synthesis.narration.visits import Visit, located, states_and_visits
 
-__all__ = ["Visit", "located", "narrate", "visits_of"]
+__all__ = ["Visit", "located", "narrate", "states_and_visits"]

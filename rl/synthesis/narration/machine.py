@@ -18,6 +18,7 @@ from rl.synthesis.narration.events import Called, Caught, Event, LoopBegan, Loop
 from rl.synthesis.narration.expressions import Expressions
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function, entered
 from rl.synthesis.narration.library import Module, NoRule, Raised
+from rl.synthesis.narration.places import shown_by
 from rl.synthesis.narration.sources import Writer
 from rl.synthesis.narration.values import is_stand_in, is_value, shown
 from rl.synthesis.narration.visits import Visit
@@ -164,8 +165,7 @@ class _Machine(Expressions):
         if len(self.told) == len(self._visits):
             raise Diverged(f"line {statement.lineno} is one anchor more than execution reached")
         visit = self._visits[len(self.told)]
-        shown_name = next(part.id for part in ast.walk(statement) if isinstance(part, ast.Name) and part.id != "print")
-        value = frame.load(shown_name)
+        value = frame.load(shown_by(statement)[1])
         if isinstance(value, Exception):  # it is of the right type, but Python words its text
             raise NoRule("the text of an exception")
         if is_stand_in(value):

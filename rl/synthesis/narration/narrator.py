@@ -23,7 +23,7 @@ def narrate(problem: Problem, visits: Sequence[Visit], rng: random.Random) -> st
 
     Args:
         problem: any program; its `states` and `output` come from execution.
-        visits: its executed anchors, as `visits_of` reads them.
+        visits: its executed anchors, as `states_and_visits` reads them.
         rng: chooses among phrasings.
 
     Raises:

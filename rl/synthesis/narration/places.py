@@ -3,10 +3,11 @@
 import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rl.anchors.names import affected_by
 from rl.anchors.placement import RETURN_LABEL
-from rl.syntax import parsed, walk
+from rl.syntax import parsed
 
 _LONGEST = 160
 """Characters of a statement that is quoted."""
@@ -35,15 +36,20 @@ def places(code: str, lines: Collection[int]) -> dict[int, Place]:
 
 
 def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in walk(tree):
+    """Every block of statements."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
         for name in ("body", "orelse", "finalbody"):
-            block = getattr(node, name, None)
+            block = getattr(node, name, ())
             if isinstance(block, list):
                 yield block
+                pending += block
+        pending += [*getattr(node, "handlers", ()), *getattr(node, "cases", ())]
 
 
 def _place(block: list[ast.stmt], index: int, lines: Collection[int]) -> Place:
-    label, name = _shown(block[index])
+    label, name = shown_by(block[index])
     before = block[index - 1] if index else None
     if label == RETURN_LABEL and index + 1 < len(block):
         match before, block[index + 1]:
@@ -67,7 +73,8 @@ def _place(block: list[ast.stmt], index: int, lines: Collection[int]) -> Place:
 _SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Delete)
 
 
-def _shown(anchor: ast.stmt) -> tuple[str, str]:
+@lru_cache(maxsize=256)
+def shown_by(anchor: ast.stmt) -> tuple[str, str]:
     """The label and the name of an anchor."""
     match anchor:
         case ast.Expr(

@@ -57,7 +57,7 @@ class Writer:
         return (
             name.startswith(RETURN_LABEL)
             and bool(following)
-            and following[0].strip() == f"print(f'{RETURN_LABEL}: {{{name}}}')"
+            and following[0].strip().replace("!r}", "}") == f"print(f'{RETURN_LABEL}: {{{name}}}')"
         )
 
     def arguments(self, frame: Frame) -> str:

@@ -9,7 +9,7 @@ from rl.problems import Problem, Task
 from rl.responses import parse
 from rl.synthesis.chains import chain, chain_of
 from rl.synthesis.generator import GENERATOR
-from rl.synthesis.narration import Visit, located, narrate, visits_of
+from rl.synthesis.narration import Visit, located, narrate, states_and_visits
 from rl.synthesis.narration.places import places
 
 
@@ -21,15 +21,16 @@ def executed(code, call):
     return said, repr(eval(call, scope))
 
 
-def problem_of(code, call, task=Task.OUTPUT, source=""):
-    program = instrument(code, call)
-    states, output = executed(program.code, call)
-    visits = visits_of(executed(located(program).code, call)[0])
-    return Problem("p", code, call, program.code, states, output, task, source=source), visits
+def problem_of(code, call, task=Task.OUTPUT, source="", state_text="str"):
+    program = instrument(code, call, state_text)
+    said, output = executed(located(program).code, call)
+    states, visits = states_and_visits(said)
+    assert (states, output) == executed(program.code, call)
+    return Problem("p", code, call, program.code, states, output, task, source=source, state_text=state_text), visits
 
 
-def narrated(code, call, task=Task.OUTPUT, seed=0):
-    problem, visits = problem_of(code, call, task)
+def narrated(code, call, task=Task.OUTPUT, seed=0, state_text="str"):
+    problem, visits = problem_of(code, call, task, state_text=state_text)
     return narrate(problem, visits, random.Random(seed))
 
 
@@ -229,13 +230,27 @@ def test_sets_are_said_in_an_order_of_their_own():
 
 def test_visits_tell_line_and_type():
     program = instrument("def f(a):\n    b = str(a)\n    return b\n", "f(1)")
-    states, _ = executed(located(program).code, "f(1)")
-    assert states == ["3 b: '1'", "4 return_val: '1'"]
-    assert visits_of(states) == [Visit(3, "b", "'1'"), Visit(4, "return_val", "'1'")]
+    said, _ = executed(located(program).code, "f(1)")
+    assert said == ["b: 1", "3 b: '1'", "return_val: 1", "4 return_val: '1'"]
+    visits = [Visit(3, "b", "'1'"), Visit(4, "return_val", "'1'")]
+    assert states_and_visits(said) == (["b: 1", "return_val: 1"], visits)
+    assert [anchor.line for anchor in located(program).anchors] == [3, 4, 5, 6]
     with pytest.raises(ValueError, match="line 1: no anchor, but 'x = 1'"):
         located(Instrumented("x = 1", None, (Anchor(1, "x"),)))
-    with pytest.raises(ValueError, match="state 0: must be 'LINE NAME: value', not 'b: 1'"):
-        visits_of(["b: 1"])
+    with pytest.raises(ValueError, match="state 0: must be told by 'LINE NAME: value', not 'b: 1'"):
+        states_and_visits(["b: 1", "b: 1"])
+    with pytest.raises(ValueError, match="state 1: its line and value are not told"):
+        states_and_visits(["b: 1", "3 b: '1'", "b: 1"])
+
+
+@pytest.mark.parametrize("task", Task)
+def test_states_that_quote_texts_are_told_in_the_same_words(task):
+    """What the anchors show is the state's matter; the reasoning has exact values either way."""
+    code, call = "def f(a):\n    b = a + '!'\n    return b.upper()\n", "f('x')"
+    plain = narrated(code, call, task)
+    quoted = narrated(code, call, task, state_text="repr")
+    assert "<print>b: x!</print>" in plain
+    assert quoted == plain.replace("b: x!", "b: 'x!'").replace("return_val: X!", "return_val: 'X!'")
 
 
 def test_visits_of_another_run_are_refused():
@@ -253,12 +268,12 @@ def test_a_value_with_a_tag_of_the_format_has_no_chain():
 def test_generated_programs_keep_their_own_language_for_the_output_task():
     code, call = "def f(a):\n    b = a + 1\n    return b\n", "f(2)"
     problem, visits = problem_of(code, call, source=GENERATOR)
-    assert chain_of(problem, list) == chain(code, call, problem.states, problem.output)
+    assert chain_of(problem, []) == chain(code, call, problem.states, problem.output)
     other, _ = problem_of(code, call, Task.INPUT, GENERATOR)
-    assert parse(chain_of(other, lambda: visits)).proposed_input == "2"
+    assert parse(chain_of(other, visits)).proposed_input == "2"
     mine, _ = problem_of(code, call, source="mine")
-    assert parse(chain_of(mine, lambda: visits)).answer == "3"
-    assert chain_of(mine, lambda: visits) != chain_of(problem, list)
+    assert parse(chain_of(mine, visits)).answer == "3"
+    assert chain_of(mine, visits) != chain_of(problem, [])
 
 
 def test_the_place_of_an_anchor_is_what_stands_before_it():
