@@ -61,10 +61,14 @@ class TaughtSettings(Settings):
     """Programs that the teacher writes for the same grid."""
 
     mutations: int = Field(1, ge=0)
-    """Further calls of each program, with inputs mutated by rule."""
+    """Further calls of each program, with mutated inputs."""
+    mutated_by: Literal["rule", "teacher"] = "rule"
+    """Whether rules change the inputs, or the teacher is asked for others, as in the successor's pipeline."""
     temperature: float = Field(0.8, ge=0)
-    """This and the next are the successor's pipeline's."""
+    """This and those below are the successor's pipeline's."""
     top_p: float = Field(0.9, gt=0, le=1)
+    input_temperature: float = Field(0.4, ge=0)
+    input_top_p: float = Field(0.9, gt=0, le=1)
 
 
 class TeacherSettings(Settings):

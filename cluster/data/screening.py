@@ -7,8 +7,8 @@ from pathlib import Path
 from cluster.config import BadInput, FilterSettings
 from cluster.user_rows import read_rows, read_text
 from rl.problems import Problem
-from rl.synthesis.candidates import Rejected
 from rl.syntax import parsed
+from rl.synthesis.candidates import Rejected
 from rl.synthesis.similarity import Contamination, Likeness, plain
 
 _FIELDS = ("code", "prompt", "canonical_solution", "text", "test")

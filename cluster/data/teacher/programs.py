@@ -1,7 +1,6 @@
-"""Programs that the teacher writes for the cells of the grid: rules checked on the source, inputs mutated by rule."""
+"""Programs that the teacher writes for the cells of the grid: its rules are checked on the source, before anything runs."""
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,8 @@ from random import Random
 from cluster.config import TaughtSettings
 from cluster.data.teacher.answers import NoAnswer, Question
 from cluster.data.teacher.client import Ask, Teacher
-from cluster.data.teacher.prompts import program_messages
+from cluster.data.teacher.inputs import further_calls
+from cluster.data.teacher.prompts import code_blocks, program_messages
 from rl.answers import UnreadableAnswer, literal_call
 from rl.seeds import derived_seed
 from rl.synthesis.candidates import Candidate
@@ -18,8 +18,6 @@ from rl.synthesis.grid import Cell, mixed_cells, mutate
 from rl.synthesis.grid.measures import control_depth, other_calls, uses
 from rl.synthesis.grid.values import literal
 from rl.synthesis.structure import broken_rules
-
-_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +56,19 @@ class Taught:
         )
         named = partial(Candidate, output=None, source="teacher", cell=str(cell))
         names = [f"{self.split}-{number}" + (f".{call}" if call else "") for call in range(self.calls)]
-        text = ""
+        text, asks = "", self.wanted.mutated_by == "teacher"
         try:
             text = await ask(question)
-            code, calls = _read(text, cell, self.calls, rng)
+            code, calls = _read(text, cell, 1 if asks else self.calls, rng)
         except NoAnswer as reason:
             return [named(id=name, code=text, call="", fault=reason.fault) for name in names]
-        return [named(id=name, code=code, call=call) for name, call in zip(names, calls, strict=True)]
+        more = await further_calls(ask, code, calls[0], self.wanted, self.teacher.settings.max_tokens, rng) if asks else []
+        return [
+            named(id=name, code=code, call="", fault=call.fault)
+            if isinstance(call, NoAnswer)
+            else named(id=name, code=code, call=call)
+            for name, call in zip(names, [*calls, *more], strict=True)
+        ]
 
 
 def _read(answer: str, cell: Cell, count: int, rng: Random) -> tuple[str, list[str]]:
@@ -90,7 +94,7 @@ def read_program(answer: str, cell: Cell) -> tuple[str, str, tuple[object, ...]]
     Raises:
         NoAnswer: there is not one code block, a structural rule is broken, or the program is not of the cell.
     """
-    blocks = _BLOCK.findall(answer.rpartition("</think>")[2])
+    blocks = code_blocks(answer.rpartition("</think>")[2])
     if len(blocks) != 1:
         raise NoAnswer("teacher: not one code block", f"{len(blocks)} blocks")
     source = blocks[0].strip("\n") + "\n"

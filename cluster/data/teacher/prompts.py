@@ -4,14 +4,23 @@ The rules of programs are those that `rl.synthesis.structure` checks and those o
 that `rl.responses` reads.
 """
 
+import re
 from random import Random
 
 from rl.problems import Problem, Task
 from rl.prompts import assertion
-from rl.synthesis.grid import Cell
+from rl.synthesis.grid import Cell, Pool
 from rl.synthesis.structure import ALLOWED_IMPORTS, MOST_ARGUMENTS
 
 Messages = tuple[tuple[str, str], ...]
+
+_BLOCK = re.compile(r"^```[^\n`]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+def code_blocks(answer: str) -> list[str]:
+    """What stands in the Markdown code blocks of an answer."""
+    return _BLOCK.findall(answer)
+
 
 _THEMES = (
     *("shop orders", "a music playlist", "train timetables", "recipe quantities", "sensor readings", "library loans"),
@@ -62,6 +71,28 @@ def program_messages(cell: Cell, rng: Random) -> Messages:
     else:
         lines.append("- There are no `if`, `for` or `while` statements.")
     return (("system", _PROGRAM_SYSTEM), ("user", "\n".join(lines) + "\n\n" + _PROGRAM_RULES))
+
+
+_INPUT_SYSTEM = "You choose inputs for short Python programs. You answer with one call and nothing else."
+
+
+def input_messages(code: str, call: str, pool: Pool) -> Messages:
+    """Asks for another call of a program, with some of the pool's values in it."""
+    entry = call.partition("(")[0]
+    numbers, texts = ", ".join(map(repr, pool.ints)), ", ".join(map(repr, pool.strings))
+    asked = f"""\
+```python
+{code}
+print({call})
+```
+
+Write another call of `{entry}`, for which the program does something else than for this one.
+- It has as many arguments, of the same types, by place, all written out as literals; nothing is assigned or computed.
+- Every collection or text has more than five elements or characters, where the program can take that.
+- Draw on these values where they fit: the numbers {numbers}; the texts {texts}.
+- The program runs to its end with it and raises nothing.
+The answer begins with `{entry}(` and ends with its closing parenthesis."""
+    return (("system", _INPUT_SYSTEM), ("user", asked))
 
 
 _CHAIN_SYSTEM = {

@@ -8,7 +8,7 @@
 
 from rl.synthesis.grid.cells import CONFIGURATIONS, Cell, Configuration, cells, mixed_cells
 from rl.synthesis.grid.programs import GridProgram, write_program
-from rl.synthesis.grid.values import Parameter, inputs, mutate
+from rl.synthesis.grid.values import Parameter, Pool, inputs, mutate
 
 __all__ = [
     "CONFIGURATIONS",
@@ -16,6 +16,7 @@ __all__ = [
     "Configuration",
     "GridProgram",
     "Parameter",
+    "Pool",
     "cells",
     "inputs",
     "mixed_cells",

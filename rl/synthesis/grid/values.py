@@ -151,7 +151,7 @@ _TRIES = 8
 
 
 def _mutation(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
-    pool = _Pool(rng)
+    pool = Pool(rng)
     places = [number for number in range(len(arguments)) if not isinstance(arguments[number], bool)]
     twins = [(a, b) for a in places for b in places if a < b and type(arguments[a]) is type(arguments[b])]
     changed = list(arguments)
@@ -165,8 +165,8 @@ def _mutation(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
     return tuple(changed)
 
 
-class _Pool:
-    """Numbers and strings to draw from."""
+class Pool:
+    """Numbers and strings that mutated inputs draw on."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
@@ -199,7 +199,7 @@ class _Pool:
                 return value
 
 
-def _mutated(value: Any, pool: _Pool) -> Any:
+def _mutated(value: Any, pool: Pool) -> Any:
     """This value changed by one rule, its type kept."""
     rng = pool.rng
     match value:
@@ -225,7 +225,7 @@ def _rule(rng: Random) -> str:
     return rng.choices(("grow", "change", "shrink", "order", "boundary", "empty"), (6, 4, 2, 2, 1, 0.6))[0]
 
 
-def _mutated_text(text: str, pool: _Pool) -> str:
+def _mutated_text(text: str, pool: Pool) -> str:
     rng = pool.rng
     match _rule(rng):
         case "grow":
@@ -242,7 +242,7 @@ def _mutated_text(text: str, pool: _Pool) -> str:
             return rng.choice(pool.strings)
 
 
-def _mutated_items(items: list[Any], pool: _Pool) -> list[Any]:
+def _mutated_items(items: list[Any], pool: Pool) -> list[Any]:
     """The items of a collection changed; new ones are like those it has, numbers where it has none."""
     rng, sample = pool.rng, items[0] if items else 0
     match _rule(rng):
@@ -266,7 +266,7 @@ def _mutated_items(items: list[Any], pool: _Pool) -> list[Any]:
             return changed
 
 
-def _mutated_mapping(mapping: dict[Any, Any], pool: _Pool) -> dict[Any, Any]:
+def _mutated_mapping(mapping: dict[Any, Any], pool: Pool) -> dict[Any, Any]:
     """Keys are kept where the values change, so that look-ups by them still succeed."""
     rng, keys = pool.rng, list(mapping)
     match _rule(rng):
