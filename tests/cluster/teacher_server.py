@@ -1,6 +1,7 @@
 """A small real HTTP server that speaks the chat protocol, with faults on order."""
 
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -97,6 +98,18 @@ def grid_teacher(split, seed, programs=64):
         call = program.call(inputs(program.parameters, rng, 1)[0])
         answers[question] = completion(f"```python\n{program.source}\n\nprint({call})\n```")
     return lambda request: answers.get(request["messages"][-1]["content"], completion("I have never heard of it."))
+
+
+def right_chain(request):
+    """A right chain for the problem of a request, its program executed here as the tests' own oracle."""
+    asked = request["messages"][-1]["content"]
+    code, call = re.fullmatch(r"(.*)\n\nassert (.*) == \?\?\?\?", asked, re.DOTALL).groups()
+    said = []
+    scope = {"print": said.append}
+    exec(code, scope)
+    output = repr(eval(call, scope))
+    steps = "".join(f"<reasoning>It runs.</reasoning><print>{state}</print>\n" for state in said)
+    return completion(f"{steps}<reasoning>So.</reasoning><answer>{output}</answer>")
 
 
 @contextmanager

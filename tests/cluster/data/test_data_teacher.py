@@ -1,11 +1,10 @@
 """Whole builds with a teacher: programs in one split, chains in another, an endpoint that goes and comes back."""
 
 import json
-import re
 import time
 
 import pytest
-from teacher_server import Script, completion, grid_teacher, serving
+from teacher_server import Script, completion, grid_teacher, right_chain, serving
 
 from cluster.config import BadInput, RunSettings
 from cluster.data.factory import build
@@ -25,17 +24,8 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def chains(request):
-    """Right chains for about every second problem, out of the instrumented program, executed as the tests' own oracle."""
-    if not request["seed"] % 2:
-        return completion("I am not sure.")
-    asked = request["messages"][-1]["content"]
-    code, call = re.fullmatch(r"(.*)\n\nassert (.*) == \?\?\?\?", asked, re.DOTALL).groups()
-    said = []
-    scope = {"print": said.append}
-    exec(code, scope)
-    output = repr(eval(call, scope))
-    steps = "".join(f"<reasoning>It runs.</reasoning><print>{state}</print>\n" for state in said)
-    return completion(f"{steps}<reasoning>So.</reasoning><answer>{output}</answer>")
+    """Right chains for about every second problem."""
+    return right_chain(request) if request["seed"] % 2 else completion("I am not sure.")
 
 
 def settings(url, **splits):

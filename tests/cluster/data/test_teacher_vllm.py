@@ -1,6 +1,7 @@
 """The teacher's client against a server that others wrote: vLLM's own, on the CPU, with a tiny model."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,14 +10,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from itertools import chain, repeat
 
 import pytest
-from teacher_server import asked
+from teacher_server import Script, asked, right_chain, serving, status
 
-from cluster.config import TaughtSettings, TeacherSettings
-from cluster.data.teacher import Teacher, TeacherDown
+from cluster.config import BadInput, RunSettings, TaughtSettings, TeacherSettings
+from cluster.data.factory import build
+from cluster.data.sources import open_sources
+from cluster.data.splits import SPLITS, read_split
+from cluster.data.teacher import Teacher, TeacherDown, open_teacher
 from cluster.data.teacher.answers import Question
 from cluster.data.teacher.programs import Taught
+from cluster.runs import RunFolder, read_jsonl
+from rl.synthesis.acceptance import objections
 
 START_S = 400
 ENVIRONMENT = {
@@ -40,7 +47,7 @@ def endpoint(tiny_model, tmp_path_factory):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model)]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    command += ["--max-model-len", "512", "--max-num-seqs", "16", "--max-num-batched-tokens", "512", "--enforce-eager"]
+    command += ["--max-model-len", "1024", "--max-num-seqs", "16", "--max-num-batched-tokens", "1024", "--enforce-eager"]
     # A prefill cut in two crashes vLLM's CPU sampler of seeded requests.
     command += ["--no-enable-chunked-prefill", "--chat-template", str(folder / "template.jinja")]
     with (folder / "log").open("w") as log:
@@ -98,3 +105,43 @@ def test_vllm_is_a_teacher(endpoint, tmp_path, monkeypatch):
     with pytest.raises(TeacherDown, match=r"refuses the key of data.teacher.key_variable \(status 401\)"):
         asked(Teacher(settings, tmp_path / "refused.jsonl"), questions[:1])
     assert asked(Teacher(settings, tmp_path / "teacher.jsonl"), questions[:1]) == answers[:1]
+
+
+def built(folder, url):
+    """A build whose SFT chains a teacher writes, one question at a time."""
+    rows = [{"code": f"def f(a):\n    b = a + {n}\n    return b * a\n", "call": f"f({n})"} for n in range(8)]
+    (folder / "programs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    teacher = {"base_url": url, "model": "tiny", "key_variable": "TEACHER_KEY", "in_flight": 1, "tries": 2, "longest_wait_s": 0.1}
+    others = {"problems": 3, "chains": True, "grammar": {"statements": [1, 2]}}
+    sft = {"problems": 8, "chains": "teacher", "file": str(folder / "programs.jsonl")}
+    asks = {"teacher": {**teacher, "max_tokens": 60, "chain_samples": 2}}
+    config = RunSettings.model_validate({"name": "run", "data": {**dict.fromkeys(SPLITS, others), "sft": sft, **asks}})
+    run = RunFolder(folder / "run")
+    opened = open_teacher(config.data, run.path / "data")
+    build(config, open_sources(config.data, config.seed, opened), run, lambda done: None, opened)
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_build_goes_on_with_another_endpoint_and_tells_what_it_did_not_get(endpoint, tmp_path, monkeypatch):
+    """The first endpoint gives two right chains and then refuses the key; vLLM's tiny model gives none."""
+    monkeypatch.setenv("TEACHER_KEY", "sesame")
+    with serving(Script(right_chain, chain([None, None], repeat(status(401), 9)))) as script:
+        with pytest.raises(BadInput, match=r"\(status 401\); sft has 0 of 8 problems; everything is kept"):
+            built(tmp_path, script.url)
+        assert len(script.requests) == 3
+    run = built(tmp_path, endpoint)
+    kept = read_split(run.split("sft"))
+    assert [problem.id for problem in kept] == ["programs-1", "programs-2"]
+    assert all(objections(problem, problem.chain) == [] for problem in kept)
+    funnel = json.loads((run.path / "data" / "funnel.json").read_text())
+    assert funnel["sft"].pop("kept") == 2
+    assert sum(funnel["sft"].values()) == 6
+    assert set(funnel["sft"]) <= {"teacher: no right chain", "teacher: answer cut off", "teacher: an empty answer"}
+    assert all(funnel[name] == {"kept": 3} for name in SPLITS if name != "sft")
+    asides = read_jsonl(run.path / "data" / "rejected.jsonl")
+    assert sorted(row["id"] for row in asides) == [f"programs-{number}" for number in range(3, 9)]
+    assert len(read_jsonl(run.path / "data" / "teacher.jsonl")) == 2 + 6 * 2, "every answer of vLLM's is filed"
+    assert "tiny was asked for sft" in (run.path / "data" / "README.md").read_text()
+    assert not (run.path / "data" / "parts").exists()
