@@ -111,7 +111,7 @@ def built(folder, url):
     """A build whose SFT chains a teacher writes, one question at a time."""
     rows = [{"code": f"def f(a):\n    b = a + {n}\n    return b * a\n", "call": f"f({n})"} for n in range(8)]
     (folder / "programs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    teacher = {"base_url": url, "model": "tiny", "key_variable": "TEACHER_KEY", "in_flight": 1, "tries": 2, "longest_wait_s": 0.1}
+    teacher = {"base_url": url, "model": "tiny", "key_variable": "TEACHER_KEY", "in_flight": 1, "tries": 2}
     others = {"problems": 3, "chains": True, "grammar": {"statements": [1, 2]}}
     sft = {"problems": 8, "chains": "teacher", "file": str(folder / "programs.jsonl")}
     asks = {"teacher": {**teacher, "max_tokens": 60, "chain_samples": 2}}
