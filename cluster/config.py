@@ -52,6 +52,10 @@ class DatasetSettings(Settings):
 
     path: str
     """A folder, a Parquet, JSONL or CSV file, or a name on the hub."""
+    configuration: str | None = None
+    """Which of its configurations, where it has several; a folder's are those that its `README.md` names."""
+    revision: str | None = None
+    """Branch, tag or commit of a dataset on the hub; the newest if not given."""
     split: str = "train"
     fields: dict[str, str] = {}
     """For a field of ours (`code`, `input`, `output`, `call`, `entry`, `id`, ..) its column, where that has another name."""

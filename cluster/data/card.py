@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from cluster.config import DifficultySettings, FilterSettings, RunSettings
+from cluster.config import DataSettings, DifficultySettings, FilterSettings, RunSettings, SplitSettings
 from cluster.data.funnel import Funnel, funnel_rows, read_funnel
 from cluster.data.lengths import TOO_LONG
 from cluster.data.splits import SPLITS, read_split
@@ -56,7 +56,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         f"## Lengths in {unit}: median, 95th percentile, longest\n\n"
         + _lengths(splits, tokenizer)
         + _over_budget(funnel, settings.data.max_tokens),
-        "## Sources\n\n" + _sources(splits),
+        "## Sources\n\n" + _sources(splits) + _read_from(settings.data),
     ]
     if any("cell" in problem.tags for problems in splits.values() for problem in problems):
         sections.append("## Cells of the grid\n\n" + _cells(splits))
@@ -156,6 +156,23 @@ def _sources(splits: dict[str, list[Problem]]) -> str:
     counts = Counter(problem.source for problems in splits.values() for problem in problems)
     rows = [[source, number, _LICENCES.get(source, "that of the file")] for source, number in counts.most_common()]
     return _table(["source", "problems", "licence"], rows)
+
+
+def _read_from(settings: DataSettings) -> str:
+    """What the programs of splits that were there already were read from."""
+    told = []
+    for name in SPLITS:
+        split: SplitSettings = getattr(settings, name)
+        if split.file is not None:
+            told.append(f"{name} from `{split.file.name}`, sha256 {_hash(split.file)[:16]}")
+        if split.dataset is not None:
+            named = {"configuration": split.dataset.configuration, "revision": split.dataset.revision}
+            told.append(
+                f"{name} from `{split.dataset.path}`, "
+                + "".join(f"{what} {which}, " for what, which in named.items() if which is not None)
+                + f"split {split.dataset.split}"
+            )
+    return f"\n\nRead: {'; '.join(told)}." if told else ""
 
 
 def _cells(splits: dict[str, list[Problem]]) -> str:

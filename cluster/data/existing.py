@@ -37,6 +37,10 @@ def read_dataset(settings: DatasetSettings) -> list[list[Candidate]]:
         BadInput: it cannot be read, has no such split or column, or every row is bad.
     """
     path = Path(settings.path)
+    if settings.revision is not None and path.exists():
+        raise BadInput(f"{path}: is on this machine and has no revision {settings.revision}; leave revision out")
+    if settings.configuration is not None and path.is_file():
+        raise BadInput(f"{path}: is one file and has no configuration {settings.configuration}; leave configuration out")
     try:
         if path.is_file():
             reader = _READERS.get(path.suffix)
@@ -44,8 +48,8 @@ def read_dataset(settings: DatasetSettings) -> list[list[Candidate]]:
                 raise BadInput(f"{path}: must be a folder or end in {', '.join(_READERS)}")
             rows = load_dataset(reader, data_files=settings.path, split=settings.split)
         else:
-            rows = load_dataset(settings.path, split=settings.split)
-    except (OSError, ValueError, DatasetsError) as error:
+            rows = load_dataset(settings.path, settings.configuration, split=settings.split, revision=settings.revision)
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise BadInput(f"{settings.path}: not to be read as a dataset: {' '.join(str(error).split())}") from None
     for ours, column in settings.fields.items():
         if column not in rows.column_names:

@@ -177,6 +177,30 @@ def test_a_dataset_that_cannot_be_read_is_named(tmp_path):
     assert (good.fault, bad.fault) == ("", f"bad row | {path}:1: input must be a string")
 
 
+def test_a_folder_may_have_several_configurations_and_no_revision(tmp_path):
+    folder = tmp_path / "set"
+    listed = "".join(f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in ("small", "large"))
+    folder.mkdir()
+    (folder / "README.md").write_text(f"---\nconfigs:\n{listed}---\n")
+    Dataset.from_dict(ROWS).to_parquet(str(folder / "small.parquet"))
+    Dataset.from_dict({name: rows * 2 for name, rows in ROWS.items()}).to_parquet(str(folder / "large.parquet"))
+
+    def read(path=folder, **named):
+        return read_dataset(DatasetSettings(path=str(path), fields=FIELDS, **named))
+
+    assert [len(read(configuration=name)) for name in ("small", "large")] == [2, 4]
+    for told in (refusal(lambda: read(configuration="tiny")), refusal(read)):
+        assert told.startswith(f"{folder}: not to be read as a dataset: ")
+        assert "['small', 'large']" in told
+    assert refusal(lambda: read(configuration="small", revision="main")) == (
+        f"{folder}: is on this machine and has no revision main; leave revision out"
+    )
+    file = folder / "small.parquet"
+    assert refusal(lambda: read(file, configuration="small")) == (
+        f"{file}: is one file and has no configuration small; leave configuration out"
+    )
+
+
 def sources_of(**split):
     settings = {name: SplitSettings(problems=1) for name in ("heldout", "validation", "sft")}
     return open_sources(DataSettings(**settings, rl=SplitSettings(problems=9, **split)), seed=1)["rl"]
