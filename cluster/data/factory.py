@@ -1,8 +1,8 @@
 """The factory: candidates are made into problems in parallel, screened in order, and kept part by part.
 
 Making is Ray Data's: every worker process holds a sandbox of its own. Screening is sequential, since whether a problem is
-kept depends on those before it; so the result is the same however many workers there are. What a wave gave is on disk
-before the next begins, and an interrupted build goes on from there.
+kept depends on those before it; so the result is the same however many workers there are. What becomes of a candidate is on
+disk at once, and an interrupted build goes on from there.
 """
 
 import gc
@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from math import ceil
@@ -25,13 +25,13 @@ from cluster.data.card import write_card
 from cluster.data.cell_counts import write_cells
 from cluster.data.difficulty import Difficulty
 from cluster.data.lengths import Budget
-from cluster.data.making import Executor, make_problem, not_made
-from cluster.data.parts import kept_parts, part_path
+from cluster.data.making import Executor, make_problem
+from cluster.data.parts import Wave, kept_parts
+from cluster.data.rows import cut, measured, screened, taught
 from cluster.data.screening import Screen
 from cluster.data.sources import Listed, Source
 from cluster.data.splits import SPLITS, as_row, from_row, write_split
 from cluster.data.teacher import Teacher, TeacherDown
-from cluster.data.teacher.chains import with_chains
 from cluster.data.teacher.programs import Taught
 from cluster.monitoring.progress import Advance
 from cluster.runs import RunFolder, write_jsonl, write_whole
@@ -186,27 +186,46 @@ def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory)
         missing = wanted.problems - len(split.problems)
         share = len(split.problems) / split.tried if split.problems else 1.0
         end = min(split.tried + min(max(ceil(1.1 * missing / share), _FEWEST), _longest_wave(source)), most)
-        rows: list[dict[str, Any]] = []
-        found = 0
-        screen = partial(factory.screen.check, split=split.name, calls=source.calls)
-        for candidate, outcome in _made(source, split.tried, end, wanted, factory.settings):
-            rows.append(_screened(candidate, outcome, screen, factory.budget.check))
-            if "problem" in rows[-1]:
-                factory.screen.take(outcome, split.name)
-                found += 1
+        with Wave(factory.parts, split.name, split.tried) as wave:
+            enough = None if difficulty else missing
+            for done in _decided(wave, split, source, end, wanted, enough, factory):
                 if difficulty is None and teacher is None:
-                    factory.advance(1)
-            if found == missing and difficulty is None:
-                break
-        if difficulty is not None:
-            rows = _measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl")
-        if teacher is not None:
-            rows = _taught(rows, teacher, missing, factory.accept)
-        rows = _cut(rows, missing)
-        write_jsonl(part_path(factory.parts, split.name, split.tried), rows)
+                    factory.advance(done)
+            rows = wave.rows
+            if difficulty is not None:
+                rows = measured(rows, difficulty, factory.parts / f"passes-{split.name}.jsonl")
+            if teacher is not None:
+                rows = taught(rows, teacher, missing, factory.accept)
+            rows = cut(rows, missing)
+            wave.finish(rows)
         kept = _take(split, rows)
         if difficulty is not None and teacher is None:
             factory.advance(kept)
+
+
+def _decided(
+    wave: Wave, split: Split, source: Source, end: int, wanted: SplitSettings, enough: int | None, factory: Factory
+) -> Iterator[int]:
+    """Make and screen the candidates of a wave from where it stands up to number `end`, or till it has enough problems.
+
+    Yields how many problems there are more, whenever there are.
+    """
+    _know(wave.rows, factory.screen, split.name)
+    found = sum("problem" in row for row in wave.rows)
+    yield found
+    begin = split.tried + len(wave.rows)
+    if begin >= end or (enough is not None and found >= enough):
+        return
+    screen = partial(factory.screen.check, split=split.name, calls=source.calls)
+    for candidate, outcome in _made(source, begin, end, wanted, factory.settings):
+        row = screened(candidate, outcome, screen, factory.budget.check)
+        wave.add(row)
+        if "problem" in row:
+            factory.screen.take(outcome, split.name)
+            found += 1
+            yield 1
+        if found == enough:
+            return
 
 
 def _longest_wave(source: Source) -> int:
@@ -214,76 +233,6 @@ def _longest_wave(source: Source) -> int:
     if not isinstance(source, Taught) or source.teacher.settings.in_process is not None:
         return _WAVE
     return min(_WAVE, _ROUNDS * source.teacher.settings.in_flight * source.calls)
-
-
-def _screened(candidate: Candidate, outcome: Problem | Rejected, *checks: Callable[[Problem], None]) -> dict[str, Any]:
-    """What is kept of a candidate: the problem, or why it is none."""
-    try:
-        if isinstance(outcome, Rejected):
-            raise outcome
-        for check in checks:
-            check(outcome)
-    except Rejected as reason:
-        return {"rejected": _aside(candidate, reason)}
-    except (RecursionError, MemoryError) as error:
-        return {"rejected": _aside(candidate, not_made(error))}
-    return {"problem": as_row(outcome)}
-
-
-def _aside(candidate: Candidate, reason: Rejected) -> dict[str, str]:
-    """A row of `rejected.jsonl`."""
-    told = {key: value or "" for key, value in asdict(candidate).items() if key != "fault"}
-    return {**told, "reason": str(reason), "kind": reason.reason}
-
-
-def _set_aside(problem: Problem, reason: Rejected) -> dict[str, Any]:
-    """The row of a problem that was screened: it stays known to the screen, so its row says as what."""
-    cell = problem.tags.get("cell", "")
-    candidate = Candidate(problem.id, problem.code, problem.call, None, problem.source, cell)
-    return {"rejected": {**_aside(candidate, reason), "tags": problem.tags}, "screened": as_row(problem)}
-
-
-def _measured(rows: list[dict[str, Any]], difficulty: Difficulty, known: Path) -> list[dict[str, Any]]:
-    """A wave's rows after its problems were measured; those outside of the band are set aside."""
-    told = list(rows)
-    asked = [number for number, row in enumerate(rows) if "problem" in row]
-    outcomes = difficulty.outcomes([from_row(rows[number]["problem"]) for number in asked], known)
-    for number, (problem, reason) in zip(asked, outcomes, strict=True):
-        told[number] = {"problem": as_row(problem)} if reason is None else _set_aside(problem, reason)
-    return told
-
-
-def _taught(
-    rows: list[dict[str, Any]], teacher: Teacher, missing: int, accept: Callable[[Problem], None]
-) -> list[dict[str, Any]]:
-    """A wave's rows with the teacher's chains; a problem without one, or that is not accepted with it, is set aside.
-
-    The teacher is asked for no more than the split still needs, and for the next ones where it failed.
-    """
-    told = list(rows)
-    waiting = [number for number, row in enumerate(rows) if "problem" in row]
-    while waiting and missing:
-        asked, waiting = waiting[:missing], waiting[missing:]
-        problems = [from_row(rows[number]["problem"]) for number in asked]
-        for number, problem, outcome in zip(asked, problems, with_chains(problems, teacher, accept), strict=True):
-            if isinstance(outcome, Rejected):
-                told[number] = _set_aside(problem, outcome)
-            else:
-                told[number] = {"problem": as_row(outcome)}
-                missing -= 1
-    return told
-
-
-def _cut(rows: list[dict[str, Any]], missing: int) -> list[dict[str, Any]]:
-    """A wave's rows without the problems beyond what the split still needs: those are set aside as well."""
-    told: list[dict[str, Any]] = []
-    for row in rows:
-        if "problem" in row and not missing:
-            told.append(_set_aside(from_row(row["problem"]), Rejected("the split was full")))
-        else:
-            told.append(row)
-            missing -= "problem" in row
-    return told
 
 
 def _know(rows: list[dict[str, Any]], screen: Screen, split: str) -> None:

@@ -137,6 +137,28 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(run, tmp_path, mo
         assert (tmp_path / "data" / name).read_bytes() == (run.path / "data" / name).read_bytes()
 
 
+def test_what_was_decided_in_an_interrupted_wave_is_not_decided_again(run, tmp_path):
+    config, folder = settings(), RunFolder(tmp_path)
+
+    def stop(done):
+        if (tmp_path / "data" / "parts" / "rl-00000000.unfinished").exists() and done:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        build(config, open_sources(config.data, config.seed), folder, stop)
+    unfinished = tmp_path / "data" / "parts" / "rl-00000000.unfinished"
+    *others, row = map(json.loads, unfinished.read_text().splitlines())
+    assert row["problem"]["id"].startswith("rl-")
+    row["problem"]["tags"] = json.dumps({"from": "disk"})
+    unfinished.write_text("".join(json.dumps(one) + "\n" for one in [*others, row]))
+    again = []
+    build(config, open_sources(config.data, config.seed), folder, again.append)
+    assert sum(again) == 48
+    found, wanted = problems(tmp_path, "rl"), problems(run.path, "rl")
+    assert [problem.id for problem in found] == [problem.id for problem in wanted]
+    assert [problem.id for problem in found if problem.tags == {"from": "disk"}] == [row["problem"]["id"]]
+
+
 def test_the_card_says_what_there_is(run):
     card = (run.path / "data" / "README.md").read_text()
     funnel = json.loads((run.path / "data" / "funnel.json").read_text())

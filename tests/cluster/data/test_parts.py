@@ -1,8 +1,10 @@
 """The parts of an interrupted build: only what follows on from the beginning is taken."""
 
+import json
+
 import pytest
 
-from cluster.data.parts import kept_parts, part_path
+from cluster.data.parts import Wave, kept_parts, part_path
 from cluster.runs import write_jsonl
 
 ROWS = [{"rejected": {"id": str(number)}} for number in range(9)]
@@ -39,3 +41,27 @@ def test_a_spoilt_part_goes_and_all_after_it(parts, spoilt):
     part_path(parts, "rl", 3).write_bytes(spoilt)
     assert [row for rows in kept_parts(parts, "rl") for row in rows] == ROWS[:3]
     assert left(parts) == ["rl-00000000.jsonl", "sft-00000000.jsonl"]
+
+
+def test_a_row_of_a_wave_is_on_disk_at_once_and_the_next_wave_goes_on_behind_it(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Wave(tmp_path, "rl", 3) as wave:
+        for row in ROWS[:2]:
+            wave.add(row)
+        assert (tmp_path / "rl-00000003.unfinished").read_text().count("\n") == 2
+        raise KeyboardInterrupt
+    with (tmp_path / "rl-00000003.unfinished").open("a") as file:
+        file.write('{"rejected": {"id": "ha')
+    with Wave(tmp_path, "rl", 3) as wave:
+        assert wave.rows == ROWS[:2]
+        wave.add(ROWS[2])
+        wave.finish(wave.rows)
+    assert left(tmp_path) == ["rl-00000003.jsonl"]
+    assert part_path(tmp_path, "rl", 3).read_text() == "".join(json.dumps(row) + "\n" for row in ROWS[:3])
+
+
+def test_a_wave_whose_rows_have_changed_is_kept_as_they_are_now(tmp_path):
+    with Wave(tmp_path, "rl", 0) as wave:
+        wave.add(ROWS[0])
+        wave.finish([ROWS[5]])
+    assert left(tmp_path) == ["rl-00000000.jsonl"]
+    assert list(kept_parts(tmp_path, "rl")) == [[ROWS[5]]]

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from teacher_server import Script, completion, grid_teacher, says, serving, status
 
 from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherSettings
-from cluster.data.factory import _cut, _longest_wave
-from cluster.data.factory import _taught as taught_within
+from cluster.data.factory import _longest_wave
 from cluster.data.lengths import Budget
 from cluster.data.making import Executor, make_problem
+from cluster.data.rows import cut
+from cluster.data.rows import taught as taught_within
 from cluster.data.sources import Gridded, open_sources
 from cluster.data.splits import SPLITS, as_row, from_row
 from cluster.data.teacher import Teacher, TeacherDown
@@ -274,7 +275,7 @@ def test_the_teacher_is_asked_for_no_more_chains_than_are_missing(tmp_path, sand
     problems = [problem_of(sandbox, name=name) for name in "abc"]
     rows = [{"problem": as_row(problem)} for problem in problems]
     with serving(Script(lambda _: completion(chain_for(problems[0])), [says("no")])) as script:
-        told = _cut(_taught(rows, teacher_of(script, tmp_path, chain_samples=1), 1), 1)
+        told = cut(_taught(rows, teacher_of(script, tmp_path, chain_samples=1), 1), 1)
         assert len(script.requests) == 2
     assert from_row(told[1]["problem"]).id == "b"
     assert objections(problems[1], told[1]["problem"]["chain"]) == []
