@@ -44,11 +44,10 @@ def test_a_spoilt_part_goes_and_all_after_it(parts, spoilt):
 
 
 def test_a_row_of_a_wave_is_on_disk_at_once_and_the_next_wave_goes_on_behind_it(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Wave(tmp_path, "rl", 3) as wave:
+    with Wave(tmp_path, "rl", 3) as wave:
         for row in ROWS[:2]:
             wave.add(row)
         assert (tmp_path / "rl-00000003.unfinished").read_text().count("\n") == 2
-        raise KeyboardInterrupt
     with (tmp_path / "rl-00000003.unfinished").open("a") as file:
         file.write('{"rejected": {"id": "ha')
     with Wave(tmp_path, "rl", 3) as wave:
