@@ -4,26 +4,31 @@ import ast
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
-_EMPTY = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
-
-_PLAIN = frozenset({"ctx", "op", "ops", "id", "attr", "kind", "type_comment", "module", "level", "is_async", "conversion"})
-"""Fields that hold no node below which anything stands, in every class that has them."""
+_PLAIN = frozenset(
+    {
+        *("ctx", "op", "ops", "id", "attr", "arg", "name", "asname", "rest", "kwd_attrs", "kind", "type_comment", "module"),
+        *("level", "is_async", "conversion", "simple", "tag", "lineno"),
+    }
+)
+"""Fields with texts, numbers, contexts and operators, in every class that has them."""
+_LEAVES = frozenset({ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal})
+"""Classes of which every field is such a one."""
 
 
 @cache
-def _fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
-    """The fields of a class of nodes in which others may stand."""
-    return () if kind is ast.Constant else tuple(name for name in kind._fields if name not in _PLAIN)
+def fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a class of nodes in which other nodes may stand."""
+    return () if kind in _LEAVES else tuple(name for name in kind._fields if name not in _PLAIN)
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right below a node, in source order."""
     found: list[ast.AST] = []
-    for name in _fields_of(type(node)):
+    for name in fields_of(type(node)):
         value = getattr(node, name, None)
         if isinstance(value, list):
-            found += [item for item in value if isinstance(item, ast.AST) and not isinstance(item, _EMPTY)]
-        elif isinstance(value, ast.AST) and not isinstance(value, _EMPTY):
+            found += value if None not in value else [item for item in value if item is not None]
+        elif value is not None:
             found.append(value)
     return found
 

@@ -1,6 +1,7 @@
 """The texts of statements and expressions at the moment they run: as written, with values for names, and what they did."""
 
 import ast
+import operator
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from rl.anchors.names import affected_by
 from rl.anchors.placement import RETURN_LABEL
 from rl.answers import UnreadableAnswer, literal
-from rl.syntax import walk
+from rl.syntax import fields_of, walk
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
 from rl.synthesis.narration.library import Builtin, Method, Module
@@ -136,7 +137,7 @@ def _substituted(node: ast.expr, frame: Frame) -> str | None:
     if not any(_has_value(frame.get(name)) for name in parts.replaceable):
         return None
     try:
-        text = ast.unparse(_Substitution(node, frame).visit(ast.parse(plain, mode="eval").body))
+        text = ast.unparse(_with_values(node, frozenset(parts.replaceable), frame))
     except ValueError:  # quotes inside an f-string that Python 3.11 cannot nest
         return None
     return text if text != plain and len(text) <= _LONGEST else None
@@ -198,21 +199,25 @@ def _changes_under_way(parts: _Parts, frame: Frame) -> bool:
     return len(changeable) > 1 or (parts.repeats and bool(changeable)) or (bool(functions) and bound_anew)
 
 
-class _Substitution(ast.NodeTransformer):
-    """Puts values for names, but for those of comprehensions and the inside of f-strings."""
-
-    def __init__(self, node: ast.expr, frame: Frame) -> None:
-        self._frame = frame
-        self._replaceable = _parts(node).replaceable
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+def _with_values(node: Any, replaceable: frozenset[str], frame: Frame) -> Any:
+    """A node with values for these names, but for the inside of f-strings; itself where that changes nothing."""
+    if isinstance(node, ast.Name):
+        value = frame.get(node.id) if node.id in replaceable else UNKNOWN
+        return (insertable(value) or node) if _has_value(value) else node
+    if node is None or isinstance(node, ast.JoinedStr):
         return node
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        value = self._frame.get(node.id)
-        if node.id not in self._replaceable or not _has_value(value):
-            return node
-        return insertable(value) or node
+    changed = {}
+    for name in fields_of(type(node)):
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            made: Any = [_with_values(item, replaceable, frame) for item in value]
+            if any(map(operator.is_not, made, value)):
+                changed[name] = made
+        elif (made := _with_values(value, replaceable, frame)) is not value:
+            changed[name] = made
+    if not changed:
+        return node
+    return type(node)(**{name: getattr(node, name, None) for name in node._fields} | changed)
 
 
 def _has_value(value: Any) -> bool:
