@@ -110,6 +110,8 @@ class TeacherSettings(Settings):
             raise ValueError("base_url has a password in it: name the environment variable that holds it by key_variable")
         if (self.base_url is None) == (self.in_process is None):
             raise ValueError("one of base_url (an endpoint) and in_process (vLLM in Ray's workers) is wanted")
+        if self.in_process is not None and self.in_process.max_replicas is not None:
+            raise ValueError("in_process.max_replicas: a teacher's workers keep their number; set in_process.replicas")
         if self.in_process is not None and self.max_tokens >= self.in_process.max_length:
             raise ValueError(
                 f"max_tokens ({self.max_tokens}) leaves no room for a question in in_process.max_length "

@@ -32,6 +32,7 @@ from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.progress import counting, following
 from cluster.resuming import flat
 from cluster.runs import RunFolder, link_model, write_whole
+from cluster.scaling.scaler import Autoscaling, require_dashboard
 from cluster.session import (
     Pools,
     application_names,
@@ -94,6 +95,7 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
         if left:
             try:
                 with ray_session(settings, left) as dashboard, run.live(dashboard):
+                    require_dashboard(settings.rollout, settings.reward, dashboard)
                     for name, work in plan:
                         job.stage(name, work)
             finally:
@@ -269,6 +271,15 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
             packing=job.settings.learner.packing,
             max_length=job.settings.rollout.max_length,
             sync_deadline_s=job.settings.rollout.sync_deadline_s,
+            autoscaling=Autoscaling(
+                run=job.settings.name,
+                dashboard=run.dashboard or "",
+                log=run.scalings,
+                cluster=job.settings.cluster,
+                rollout=job.settings.rollout,
+                reward=job.settings.reward,
+                samples_ahead=settings.max_staleness > 0,
+            ),
             applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
             loggers=job.settings.loggers,
             shown=flat(job.settings.model_dump(mode="json")),

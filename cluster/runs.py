@@ -28,6 +28,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics = path / "metrics.jsonl"
+        self.scalings = path / "scaling.jsonl"
         self.summary = path / "summary.json"
         self.checkpoints = path / "checkpoints"
         self.trained_model = path / "model"

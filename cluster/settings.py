@@ -20,6 +20,10 @@ class ClusterSettings(Settings):
     """Whether a local cluster serves Ray's dashboard."""
     wait_for_nodes_s: float = Field(0.0, ge=0)
     """How long a run waits for a cluster that grows (an autoscaler's) to have room for it."""
+    grow_after_s: float = Field(15.0, ge=1)
+    """For how long load must be too much before it brings workers, where `max_replicas` lets it."""
+    shrink_after_s: float = Field(120.0, ge=1)
+    """For how long it must be little before it takes some away."""
     python: str = "python"
     """This and the rest are for `codereason submit`: the interpreter that runs the job on the cluster."""
     env_vars: dict[str, str] = {}

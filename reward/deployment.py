@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ray import serve
-from ray.serve.config import AutoscalingConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -130,18 +129,9 @@ class RewardWorker:
 
 def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
     """Start the pool as the Serve application `name`; returns when every replica is healthy."""
-    growing = settings.max_replicas is not None
     deployment = serve.deployment(
         name="reward",
-        num_replicas=None if growing else settings.replicas,
-        autoscaling_config=AutoscalingConfig(
-            min_replicas=settings.replicas,
-            initial_replicas=settings.replicas,
-            max_replicas=settings.max_replicas or settings.replicas,
-            target_ongoing_requests=settings.target_in_flight,
-        )
-        if growing
-        else None,
+        num_replicas=settings.replicas,
         max_ongoing_requests=settings.max_in_flight,
         max_queued_requests=settings.max_waiting,
         graceful_shutdown_timeout_s=5,
@@ -153,4 +143,4 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
         },
         logging_config=LoggingConfig(enable_access_log=False),
     )(RewardWorker)
-    return serve.run(deployment.bind(name, settings), name=name, route_prefix=None, external_scaler_enabled=not growing)
+    return serve.run(deployment.bind(name, settings), name=name, route_prefix=None, external_scaler_enabled=True)

@@ -15,9 +15,11 @@ class RewardSettings(Settings):
     replicas: int = Field(2, ge=1)
     """Reward workers; with `max_replicas`, the fewest."""
     max_replicas: int | None = Field(None, ge=1)
-    """The most workers that load may bring; none keeps their number."""
+    """The most workers that load may bring while a model is trained by reinforcement; none keeps their number."""
     target_in_flight: float = Field(16.0, gt=0)
-    """Calls a worker should have in flight: more bring another worker, fewer let one go."""
+    """Groups a worker should have, waiting or being scored: more bring another worker, fewer let one go."""
+    target_latency_s: float = Field(5.0, gt=0)
+    """How long a group's scores should take: longer brings another worker, where groups wait for one another."""
     slots: int = Field(1, ge=1)
     """Sandboxes of each worker, run side by side."""
     max_in_flight: int = Field(1024, ge=1)

@@ -75,6 +75,10 @@ class RolloutWorker:
             self._failure = str(error)
             raise
 
+    async def kv_cache(self) -> float | None:
+        """See `Engine.kv_cache`."""
+        return self._engine.kv_cache()
+
     async def check_health(self) -> None:
         """Called by Serve: raises if this replica must be replaced."""
         if self._failure:

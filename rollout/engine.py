@@ -59,6 +59,7 @@ class Engine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        from rollout.load import CacheMeter
         from rollout.weight_transfer import EXTENSION, SHARED_MEMORY
 
         on_cpu = current_platform.is_cpu()
@@ -69,6 +70,8 @@ class Engine:
         self._sampling_params = SamplingParams
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._requests = 0
+        # vLLM counts for whoever listens, which takes a little time each step.
+        self._cache = CacheMeter() if settings.max_replicas is not None else None
         # On CPU vLLM shares prefixes by blocks of 128 tokens unless told otherwise, and a prompt may have fewer.
         memory: dict[str, Any] = {"block_size": 32} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}
         self._engine = AsyncLLM.from_engine_args(
@@ -92,7 +95,8 @@ class Engine:
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 distributed_executor_backend="uni" if settings.tensor_parallel == 1 else None,
-            )
+            ),
+            stat_loggers=[self._cache.logger] if self._cache is not None else None,
         )
 
     async def start(self, version: int) -> None:
@@ -146,6 +150,13 @@ class Engine:
                 f"weights {version} from {path} were not loaded within {self.settings.sync_deadline_s:.0f} s"
             ) from None
         self.version = version
+
+    def kv_cache(self) -> float | None:
+        """Highest share of its memory for keys and values that was in use since the last call.
+
+        None if no step was made since, or nobody counts since the pool's size is fixed.
+        """
+        return None if self._cache is None else self._cache.take()
 
     async def check_health(self) -> None:
         """Raises if the engine's process has died."""

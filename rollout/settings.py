@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rl.settings import Settings
 
@@ -11,6 +11,13 @@ class RolloutSettings(Settings):
     """How many rollout workers there are, what each takes, and how its vLLM engine is built."""
 
     replicas: int = Field(1, ge=1)
+    """Rollout workers; with `max_replicas`, the fewest."""
+    max_replicas: int | None = Field(None, ge=1)
+    """The most workers that load may bring while a model is trained by reinforcement; none keeps their number."""
+    wait_above: float = Field(0.3, gt=0, lt=1)
+    """Share of its time that the learner may wait for responses: more brings another worker."""
+    kv_cache_above: float = Field(0.9, gt=0, lt=1)
+    """Share of their memory for keys and values that engines may use: more brings another worker, if the learner waits."""
     num_cpus: float = Field(1.0, gt=0)
     num_gpus: float = Field(0.0, ge=0)
     resources: dict[str, float] = {}
@@ -34,3 +41,9 @@ class RolloutSettings(Settings):
     """
     sync_deadline_s: float = Field(60.0, gt=0)
     """A replica that takes longer than this over new weights is replaced."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "RolloutSettings":
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas ({self.max_replicas}) is less than replicas ({self.replicas})")
+        return self

@@ -8,6 +8,7 @@ version is at least `s - max_staleness`, so with 0 every batch is sampled by the
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from cluster.monitoring.loggers import figures, open_loggers
 from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.watch import Situation, Watch
 from cluster.runs import RunFolder
+from cluster.scaling.scaler import Autoscaling, Scaler
 from learner.policy import MiniBatch, Share
 from learner.settings import PolicySettings
 from rl.advantages import annotate, has_signal, silent_steps
@@ -70,6 +72,7 @@ class StreamJob:
     evaluation: EvaluationSettings
     applications: Mapping[str, str]
     """The Serve application of each pool."""
+    autoscaling: Autoscaling
     loggers: Sequence[str]
     shown: Mapping[str, Any]
     """Settings that the loggers show."""
@@ -110,9 +113,11 @@ class ExperienceStream:
         self._activity = self._collector.activity
         self._monitor = Monitor(job.name, job.stage)
         self._watch = Watch(self._monitor, self._activity, job.applications)
+        self._scaler = Scaler(job.autoscaling, job.rollout, self._activity, self._monitor, lambda: self._handed_out + 1)
         self._loggers = open_loggers(job.loggers, self._run.path, job.shown)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: asyncio.Future[Any] | None = None
         self._restarts = 0
+        self._worked = time.process_time()
         self._handed_out = -1
         self._ranks = 0
 
@@ -139,7 +144,7 @@ class ExperienceStream:
         Raises:
             StaleEngine: a worker still answers with other weights.
         """
-        self._watching = self._watching or asyncio.create_task(self._watch.go_on(self._situation))
+        self._watching = self._watching or asyncio.gather(self._watch.go_on(self._situation), self._scaler.go_on())
         self._learner_goes_on()
         if version <= self._version:
             self._restarts += 1
@@ -160,7 +165,9 @@ class ExperienceStream:
 
     async def log(self, row: dict[str, Any]) -> None:
         """Append a row to the run's metrics and show it in Ray's dashboard."""
-        row = {**row, "tokens_per_s": row["response_tokens"] / (row["wait_s"] + row["update_s"] + row["sync_s"])}
+        tokens_per_s = row["response_tokens"] / (row["wait_s"] + row["update_s"] + row["sync_s"])
+        worked, self._worked = self._worked, time.process_time()
+        row = {**row, "tokens_per_s": tokens_per_s, "stream_s": self._worked - worked}
         self._run.log(self._job.stage, row)
         self._monitor.row(row)
         for logger in self._loggers:
@@ -356,6 +363,7 @@ def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, Any]:
         "silent_steps": silent / max(steps, 1),
         "staleness": fmean(step - version for trajectory in collected for version in trajectory.completion.policy_versions),
         "rollout_s": max(second.rollout for second in seconds),
+        "group_s": fmean(second.rollout for second in seconds),
         "reward_s": fmean(second.reward for second in seconds),
     }
 

@@ -93,13 +93,11 @@ class LivePools:
         """Ask for another number of replicas; returns at once.
 
         Raises:
-            BadInput: the run has no such pool at present, or load sets its size.
+            BadInput: the run has no such pool at present.
         """
         answer = self._ask(lambda: self._face.scale(f"{self._run}-{pool}", pool, replicas, self._answer_s))
         if answer.status_code == 404:
             raise BadInput(f"{self._run}: its {pool} pool is not there; it starts with the first evaluation")
-        if "external_scaler_enabled" in answer.text:
-            raise BadInput(f"{pool}={replicas}: load sets the size of this pool ({pool}.max_replicas)")
         if answer.status_code != 200:
             raise BadInput(f"{pool}={replicas}: {self._url} says: {' '.join(answer.text.split())[:300]}")
 

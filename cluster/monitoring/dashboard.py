@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.monitoring.metrics import LOST, PHASE, PHASE_SECONDS, QUEUE, REWARD_POOL, ROW, VERDICTS, WORKERS, Metric
+from cluster.monitoring.metrics import (
+    LOAD,
+    LOST,
+    PHASE,
+    PHASE_SECONDS,
+    QUEUE,
+    REWARD_POOL,
+    ROW,
+    SCALINGS,
+    VERDICTS,
+    WANTED,
+    WORKERS,
+    Metric,
+)
 from cluster.runs import write_whole
 
 FILE = "codereason_grafana_dashboard.json"
@@ -81,15 +94,22 @@ def panels() -> Iterator[tuple[str, list[Panel]]]:
             _of_row("Length of responses", "response_length"),
         ],
     )
+    yield "Workers", _workers()
+
+
+def _workers() -> list[Panel]:
     executions, *gauges = REWARD_POOL
     by_name = {metric.name.removeprefix("codereason_reward_"): metric.exported for metric in gauges}
-    yield "Workers", [
+    return [
         Panel("Workers", WORKERS.help, [(f"{WORKERS.exported}{_RUN}", "{{pool}} {{state}}")]),
         Panel("Restarts", "Learner and zygotes, and replicas that Ray Serve started.", [
             (f"ray_codereason_restarts_total{_RUN}", "{{pool}}"),
             (f"sum({by_name['restarts']})", "zygotes"),
             ('sum by (application) (ray_serve_deployment_replica_starts_total)', "replicas of {{application}}"),
         ]),
+        Panel("Sizes that load sets", WANTED.help, [(f"{WANTED.exported}{_RUN}", "{{pool}}")]),
+        Panel("What sizes are decided by", LOAD.help, [(f"{LOAD.exported}{_RUN}", "{{pool}} {{signal}}")]),
+        Panel("Changes of size by load", SCALINGS.help, [(f"{SCALINGS.exported}{_RUN}", "{{pool}} {{cause}}")]),
         Panel("Lost calls", LOST.help, [(f"{LOST.exported}{_RUN}", "{{pool}}")]),
         Panel("Programs run per second", executions.help, [
             (f"sum by (verdict) (rate({executions.exported}[1m]))", "{{verdict}}")

@@ -65,7 +65,9 @@ _ROW = {
     "update_s": ("Time of the optimizer steps.", "s"),
     "sync_s": ("Time from the update until every rollout worker had the new weights and had proved it.", "s"),
     "rollout_s": ("Longest time that a group of the batch was generated for.", "s"),
+    "group_s": ("Mean time that a group of the batch was generated for.", "s"),
     "reward_s": ("Mean time that a group of the batch was scored for.", "s"),
+    "stream_s": ("Time of a core that the experience stream took since the update before.", "s"),
 }
 """What a row of `metrics.jsonl` holds, by its key."""
 
@@ -76,13 +78,34 @@ VERDICTS = Metric("codereason_verdict_share", "Share of the batch with a verdict
 WORKERS = Metric("codereason_workers", "Workers of a pool in a state.", "workers", (*_RUN, "pool", "state"))
 RESTARTS = Metric("codereason_restarts", "Times that a pool's workers were started again.", "", (*_RUN, "pool"), "counter")
 LOST = Metric("codereason_lost_calls", "Calls lost with a replica and made again.", "calls", (*_RUN, "pool"), "counter")
+WANTED = Metric(
+    "codereason_wanted_workers", "Workers that a pool whose size load sets should have.", "workers", (*_RUN, "pool")
+)
+SCALINGS = Metric(
+    "codereason_scalings", "Times that load changed a pool's size, by what did.", "", (*_RUN, "pool", "cause"), "counter"
+)
+LOAD = Metric(
+    "codereason_pool_load", "What a pool's size is decided by; see docs/scaling.md.", "by signal", (*_RUN, "pool", "signal")
+)
 
+_SCALING = [WANTED, SCALINGS, LOAD]
 ROW = {key: Metric(f"codereason_{key}", text, unit, _RUN) for key, (text, unit) in _ROW.items()}
 REWARD_POOL = [
     Metric(EXECUTIONS[0], EXECUTIONS[1], "runs", (*_POOL, "verdict"), "counter"),
     *(Metric(f"codereason_reward_{key}", text, unit, _POOL) for key, (text, unit) in GAUGES.items()),
 ]
-CATALOGUE: list[Metric] = [*ROW.values(), PHASE, PHASE_SECONDS, QUEUE, VERDICTS, WORKERS, RESTARTS, LOST, *REWARD_POOL]
+CATALOGUE: list[Metric] = [
+    *ROW.values(),
+    PHASE,
+    PHASE_SECONDS,
+    QUEUE,
+    VERDICTS,
+    WORKERS,
+    RESTARTS,
+    LOST,
+    *_SCALING,
+    *REWARD_POOL,
+]
 
 OF_RAY = {
     "ray_serve_deployment_replica_starts_total": "Ray Serve: times that a replica was started, by application.",
@@ -118,14 +141,18 @@ class Monitor:
 
     def count_to(self, metric: Metric, total: float, **labels: str) -> None:
         """Bring a counter to a total of this process."""
-        counter = self._counters.get(metric.name)
-        if counter is None:
-            counter = self._counters[metric.name] = Counter(metric.name, metric.help, metric.labels)
         place = (metric.name, *labels.values())
         more = total - self._counted.get(place, 0.0)
         if more > 0:
-            counter.inc(more, {**self._tags, **labels})
+            self.count(metric, more, **labels)
             self._counted[place] = total
+
+    def count(self, metric: Metric, more: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        counter = self._counters.get(metric.name)
+        if counter is None:
+            counter = self._counters[metric.name] = Counter(metric.name, metric.help, metric.labels)
+        counter.inc(more, {**self._tags, **labels})
 
 
 def markdown_table() -> str:

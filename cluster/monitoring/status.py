@@ -14,6 +14,8 @@ _RECENT = 10
 """Steps that rates and shares are taken over."""
 _SILENT_FACTOR, _SILENT_S = 5, 120.0
 """A stage that is silent for so many of its steps, and so many seconds, looks ill."""
+_SCALINGS = 3
+"""Changes of the pools' sizes by load that are shown, the last ones."""
 _STAGES = ("data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation")
 
 
@@ -50,6 +52,7 @@ def status_of(folder: Path, now: float | None = None) -> dict[str, Any]:
     if "wait_s" in recent[-1]:
         found |= {"phases": phases(recent)}
     found["health"] = health(recent, age)
+    found["scalings"] = read_jsonl(run.scalings)[-_SCALINGS:]
     return found
 
 
@@ -128,6 +131,10 @@ def shown(found: Mapping[str, Any]) -> str:
         told = ("final_reward", "step_accuracy", "validation_accuracy", "staleness", "rollout_mismatch", "sync_mismatch")
         lines.append("last     " + ", ".join(f"{key} {found['last'][key]:.3g}" for key in told if key in found["last"]))
         lines += [f"{'health' if not index else '':<8} {line}" for index, line in enumerate(found["health"] or ["well"])]
+    for row in found.get("scalings", ()):
+        lines.append(
+            f"scaled   {row['pool']} from {row['from']} to {row['to']} ({row['cause']}), {row['time']}: {row['reason']}"
+        )
     if "job" in found:
         job = found["job"]
         lines.append(f"job      {job['job']}: {job['status']} for {_span(job['seconds'])}. {job['message']}".rstrip())

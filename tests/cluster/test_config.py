@@ -52,6 +52,18 @@ def test_the_papers_data_is_one_configuration(name, teacher):
     assert (data.sft.chains == "teacher", data.filters.difficulty is not None) == (teacher, teacher)
 
 
+def test_no_pool_has_a_size_that_load_sets_unless_that_is_asked_for(config):
+    settings = load(config, [])
+    assert (settings.rollout.max_replicas, settings.reward.max_replicas) == (None, None)
+    settings = load(config, ["rollout.max_replicas=1", "reward.max_replicas=9"])
+    assert (settings.rollout.max_replicas, settings.reward.max_replicas) == (1, 9)
+    for pool in ("rollout", "reward"):
+        told = refusal(config, f"{pool}.replicas=3", f"{pool}.max_replicas=2")
+        assert f"{pool}: max_replicas (2) is less than replicas (3)" in told
+    told = refusal(config, "data.teacher={model: m, in_process: {max_length: 9000, max_replicas: 4}}")
+    assert "in_process.max_replicas: a teacher's workers keep their number; set in_process.replicas" in told
+
+
 def test_overrides_are_yaml_and_may_open_new_sections(config):
     settings = load(
         config,

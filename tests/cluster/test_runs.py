@@ -41,7 +41,7 @@ def test_how_a_run_is_carried_out_may_change_and_is_told(run):
     other = changed(
         SETTINGS,
         learner={"workers": 4, "resources": {"learner": 1.0}},
-        rollout={"replicas": 3, "drain_s": 5.0},
+        rollout={"replicas": 3, "max_replicas": 8, "drain_s": 5.0},
         cluster={"address": "auto", "stop_wait_s": 9.0},
         loggers=["wandb"],
     )
@@ -52,6 +52,7 @@ def test_how_a_run_is_carried_out_may_change_and_is_told(run):
         "learner.workers was 2, is now 4",
         "loggers was [], is now ['wandb']",
         "rollout.drain_s was 20.0, is now 5.0",
+        "rollout.max_replicas was None, is now 8",
         "rollout.replicas was 1, is now 3",
     ]
     assert (run.path / "config.yaml").read_text() == dump(other)

@@ -90,7 +90,7 @@ from cluster.monitoring.dashboard import provision
 from cluster.monitoring.metrics import Monitor
 from cluster.session import session_folder
 from cluster.monitoring.watch import Situation, Watch
-from cluster.monitoring.metrics import ROW
+from cluster.monitoring.metrics import LOAD, ROW, SCALINGS, WANTED
 from reward.meter import Meter
 from reward.programs import Execution
 from rl.verdicts import Verdict
@@ -107,6 +107,9 @@ meter = Meter("reward", "one")
 for number in range(10_000):
     monitor.row({**{key: 0.5 for key in ROW}, "verdicts": {"ok": 1.0}})
     watch.tell(Situation(ready=1, ranks=2, restarts=3))
+    monitor.set(WANTED, 2, pool="reward")
+    monitor.set(LOAD, 7.5, pool="reward", signal="in_flight")
+    monitor.count(SCALINGS, pool="reward", cause="queue")
     meter.tally.count(Execution(Verdict.OK, "1"), 0.01)
     meter.tell(in_flight=1, queued=1, restarts=0, truths=1)
     time.sleep(1)

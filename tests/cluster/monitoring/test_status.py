@@ -48,6 +48,15 @@ def test_progress_and_rates(run):
     assert "slowest  waiting (60%)" in text
 
 
+def test_the_last_sizes_that_load_set_are_told_with_their_reasons(run):
+    assert status_of(run.path)["scalings"] == []
+    row = {"time": "2026-01-01T00:00:00+00:00", "pool": "reward", "from": 1, "cause": "queue", "reason": "40.0 groups at 1"}
+    run.scalings.write_text("".join(json.dumps(row | {"to": to}) + "\n" for to in (2, 3, 4, 5)))
+    found = status_of(run.path)
+    assert [one["to"] for one in found["scalings"]] == [3, 4, 5]
+    assert "scaled   reward from 1 to 5 (queue), 2026-01-01T00:00:00+00:00: 40.0 groups at 1" in shown(found)
+
+
 def test_a_control_is_measured_by_the_time_it_has(run):
     run.log("rl", step(20))
     for stage in ("rl", "rl_evaluation"):
