@@ -116,6 +116,37 @@ def learner(
     typer.echo(json.dumps(found, indent=2))
 
 
+@app.command()
+def scaling(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, whose metrics.jsonl the times are taken from.")],
+    loads: Annotated[
+        int | None, typer.Option(min=1, help="Rollout replicas that load weights at a time; all of them if not given.")
+    ] = None,
+) -> None:
+    """How a run would go with 1 to 1,000 rollout replicas, simulated with its own times; see docs/scaling.md."""
+    import benchmarks.scaling
+    from benchmarks.simulation import Cluster
+    from cluster.runs import RunFolder
+
+    settings = load(run / "config.yaml", [])
+    folder = RunFolder(run)
+    replicas = settings.rollout.replicas
+    cluster = Cluster(
+        replicas=replicas,
+        places=-(-settings.rl.groups * (settings.rl.max_staleness + 1) // replicas),
+        slots=settings.reward.replicas * settings.reward.slots,
+        learners=settings.learner.workers,
+        loads=replicas,
+        groups=settings.rl.groups,
+        ahead=settings.rl.max_staleness,
+    )
+    try:
+        found = benchmarks.scaling.measure(benchmarks.scaling.measured(folder.rows("rl"), cluster), loads)
+    except benchmarks.scaling.Unmeasured as error:
+        raise BadInput(f"{folder.metrics}: {error}") from None
+    typer.echo(json.dumps(found, indent=2))
+
+
 @contextmanager
 def _told(mode: Level | None) -> Iterator[None]:
     """Tells as bad input that the level, or a row, does not do.
