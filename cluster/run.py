@@ -25,8 +25,11 @@ from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation.answering import model_folder
 from cluster.evaluation.heldout import evaluate_weights, gains, summarise
 from cluster.evaluation.live import LONGEST_WAIT_S
-from cluster.experience.stream import ExperienceStream, StreamClient, StreamJob
-from cluster.jobs.placement import Plan
+from cluster.events import Events, failures
+from cluster.experience.client import StreamClient
+from cluster.experience.stream import ExperienceStream, StreamJob
+from cluster.guard import Guard
+from cluster.jobs.placement import Plan, learner_role
 from cluster.monitoring.loggers import figures, open_loggers, require_installed
 from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.progress import counting, following
@@ -43,6 +46,7 @@ from cluster.session import (
     training_name,
     weights_folder,
 )
+from cluster.starting import not_started
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
 from rl.batching import Example
@@ -61,6 +65,7 @@ class Job:
     run: RunFolder
     console: Console
     pools: Pools
+    events: Events
 
     def stage(self, name: str, work: Callable[[], None]) -> None:
         """Do a stage unless it is done, and note how long it took."""
@@ -85,16 +90,20 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
     """
     run = RunFolder(folder.resolve())
     weights = weights_folder(settings.cluster, run.path)
-    job = Job(settings, run, console, Pools(settings, run.model("base"), weights))
+    events = Events(run.events)
+    guard = Guard(events, settings.cluster.silent_s, partial(_say, console))
+    job = Job(settings, run, console, Pools(settings, run.model("base"), weights, guard), events)
     with run.locked():
+        if run.was_killed:
+            events.broke("driver", "it was killed, or its machine was", "this one goes on from the last checkpoint")
         changed = run.open(settings)
         if changed:
-            console.print(f"changed: {'; '.join(changed)}", markup=False, highlight=False, soft_wrap=True)
+            _say(console, f"changed: {'; '.join(changed)}")
         plan = _plan(job, weights, until)
         left = [name for name, _ in plan if name not in run.finished_stages()]
         if left:
             try:
-                with ray_session(settings, left) as dashboard, run.live(dashboard):
+                with ray_session(settings, left) as dashboard, run.live(dashboard), guard:
                     require_dashboard(settings.rollout, settings.reward, dashboard)
                     for name, work in plan:
                         job.stage(name, work)
@@ -103,6 +112,10 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
         if until is None:
             write_summary(settings, run)
     return run
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def placement_of(settings: RunSettings) -> Plan:
@@ -210,6 +223,7 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         learner=job.settings.learner,
         seed=job.settings.seed,
         log=lambda row: ray.get(log.append.remote(row), timeout=60),
+        ending=lambda: ray.get(log.ending.remote(), timeout=60),
     )
     following(
         job.console,
@@ -219,14 +233,27 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
         work=lambda: _train(job, stage, learner.supervised.train, supervised),
+        end=lambda: ray.get(log.end.remote(), timeout=60),
+        grace_s=job.settings.cluster.grace_s,
     )
     ray.get(log.close.remote(), timeout=60)
 
 
 def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) -> None:
-    """Let Ray Train do a stage's work, from its last checkpoint on."""
+    """Let Ray Train do a stage's work, from its last checkpoint on.
+
+    Raises:
+        LearnerFailed: its workers failed too often, or found no place in `cluster.start_deadline_s` seconds.
+    """
+    settings, deadline_s = job.settings.learner, job.settings.cluster.start_deadline_s
     name = training_name(job.settings.name, stage)
-    learner.launch.run(function, work, job.settings.learner, job.run.checkpoints, name)
+    broke = partial(
+        job.events.broke, "learner", done="Ray Train starts the workers again from the last checkpoint, if it may"
+    )
+    try:
+        learner.launch.run(function, work, settings, job.run.checkpoints, name, deadline_s, broke)
+    except learner.launch.NoRoom as error:
+        raise learner.launch.LearnerFailed(not_started(learner_role(settings), deadline_s)) from error
 
 
 class MetricsLog:
@@ -235,12 +262,23 @@ class MetricsLog:
     def __init__(self, run: RunFolder, stage: str, loggers: Sequence[str], shown: Mapping[str, Any]) -> None:
         self._run = run
         self._stage = stage
+        self._events = Events(run.events)
         self._monitor = Monitor(shown["name"], stage)
         self._loggers = open_loggers(loggers, run.path, shown)
+        self._ending = False
+
+    def end(self) -> None:
+        """The training is to write a checkpoint and return."""
+        self._ending = True
+
+    def ending(self) -> bool:
+        """Whether it is."""
+        return self._ending
 
     def append(self, row: dict[str, Any]) -> None:
         """Append a row of metrics."""
         self._run.log(self._stage, row)
+        self._events.progressed(("learner", "driver"), f"epoch {row['epoch']} of {self._stage} is done")
         self._monitor.row(row)
         for logger in self._loggers:
             logger.log(row["step"], figures(self._stage, row))
@@ -302,6 +340,8 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
         place=lambda row: row["step"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
         work=lambda: _train(job, stage, learner.policy.train, policy),
+        end=lambda: ray.get(stream.end.remote(), timeout=60),
+        grace_s=job.settings.cluster.grace_s,
     )
     stopped: str = ray.get(stream.stopped.remote(), timeout=60)
     if stopped:
@@ -345,6 +385,7 @@ def write_summary(settings: RunSettings, run: RunFolder) -> None:
     summary["guess"] = {"final_accuracy": guess_accuracy(seen, asked)}
     summary["wall_seconds"] = run.finished_stages()
     summary["sft_stopped_by"] = _why_sft_stopped(settings, run)
+    summary["failures"] = failures(Events(run.events).rows())
     write_whole(run.summary, json.dumps(summary, indent=2))
 
 

@@ -30,6 +30,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.scalings = path / "scaling.jsonl"
         self.summary = path / "summary.json"
+        self.events = path / "events.jsonl"
         self.checkpoints = path / "checkpoints"
         self.trained_model = path / "model"
         self._stages = path / "stages.json"
@@ -99,6 +100,11 @@ class RunFolder:
             yield
         finally:
             self._session.unlink(missing_ok=True)
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether whoever carried it out last could not put its note away; to be asked with the run `locked`."""
+        return self._session.exists()
 
     @property
     def dashboard(self) -> str | None:

@@ -21,9 +21,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import reward.deployment
 import rollout.deployment
 from cluster.config import BadInput, RunSettings
-from cluster.jobs.placement import Plan, nodes_of, plan, require, roles
+from cluster.guard import Guard
+from cluster.jobs.placement import Plan, nodes_of, plan, require, reward_role, roles, rollout_role
 from cluster.monitoring.dashboard import provision
 from cluster.settings import ClusterSettings
+from cluster.starting import await_pool
 
 _ANSWER_S = 10.0
 """Longest wait for a cluster's host to take a connection."""
@@ -175,15 +177,12 @@ def beside_the_driver() -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
-class PoolNotStarted(RuntimeError):
-    """Serve could not bring up a pool; the message holds its reason."""
-
-
 class Pools:
     """The two Serve pools, started when first needed."""
 
-    def __init__(self, settings: RunSettings, base_model: Path, weights_folder: Path) -> None:
+    def __init__(self, settings: RunSettings, base_model: Path, weights_folder: Path, guard: Guard) -> None:
         self._settings = settings
+        self._guard = guard
         self._base_model = base_model
         self._weights_folder = weights_folder
         self._handles: tuple[DeploymentHandle[Any], DeploymentHandle[Any]] | None = None
@@ -192,13 +191,12 @@ class Pools:
         """Handles of the rollout and the reward pool, healthy.
 
         Raises:
-            PoolNotStarted: one did not become healthy.
+            PoolNotStarted: one did not become healthy, or not in `cluster.start_deadline_s` seconds.
         """
         if self._handles is None:
-            try:
-                self._handles = self._deploy()
-            except RuntimeError as error:
-                raise PoolNotStarted(f"a pool did not become healthy: {error}") from error
+            rollout_name, reward_name, _ = application_names(self._settings.name)
+            self._handles = self._deploy(rollout_name, reward_name, self._base_model, self._weights_folder)
+            self._guard.watch({"rollout": rollout_name, "reward": reward_name})
         return self._handles
 
     @contextmanager
@@ -206,28 +204,23 @@ class Pools:
         """A rollout pool of another model and a reward pool, for the length of the block; to be used before `start`.
 
         Raises:
-            PoolNotStarted: one did not become healthy.
+            PoolNotStarted: as `start`.
         """
-        settings, environment = self._settings, worker_environment()
-        _, reward_name, name = application_names(settings.name)
+        _, reward_name, name = application_names(self._settings.name)
         try:
-            try:
-                reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
-                # No weights are published here: its own are the ones it is asked with.
-                weights = str(self._weights_folder / "difficulty")
-                asked = rollout.deployment.deploy(name, str(model), weights, settings.rollout, settings.seed, environment)
-            except RuntimeError as error:
-                raise PoolNotStarted(f"a pool of {model} did not become healthy: {error}") from error
-            yield asked, reward_pool
+            # No weights are published here: its own are the ones it is asked with.
+            yield self._deploy(name, reward_name, model, self._weights_folder / "difficulty")
         finally:
             _delete((name, reward_name))
 
-    def _deploy(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
+    def _deploy(
+        self, rollout_name: str, reward_name: str, model: Path, weights: Path
+    ) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         settings, environment = self._settings, worker_environment()
-        rollout_name, reward_name, _ = application_names(settings.name)
-        reward_pool = reward.deployment.deploy(reward_name, settings.reward, environment)
-        base, weights = str(self._base_model), str(self._weights_folder)
-        return (
-            rollout.deployment.deploy(rollout_name, base, weights, settings.rollout, settings.seed, environment),
-            reward_pool,
+        scores = reward.deployment.deploy(reward_name, settings.reward, environment)
+        asked = rollout.deployment.deploy(
+            rollout_name, str(model), str(weights), settings.rollout, settings.seed, environment
         )
+        for name, role in ((reward_name, reward_role(settings.reward)), (rollout_name, rollout_role(settings.rollout))):
+            await_pool(name, role, settings.cluster.start_deadline_s)
+        return asked, scores

@@ -20,6 +20,10 @@ class ClusterSettings(Settings):
     """Whether a local cluster serves Ray's dashboard."""
     wait_for_nodes_s: float = Field(0.0, ge=0)
     """How long a run waits for a cluster that grows (an autoscaler's) to have room for it."""
+    start_deadline_s: float = Field(900.0, gt=0)
+    """Longest wait for a pool's replicas, and for the learner's workers each time that they start."""
+    silent_s: float = Field(30.0, gt=0)
+    """A replica that does not even answer a ping for so long is killed, and so replaced."""
     grow_after_s: float = Field(15.0, ge=1)
     """For how long load must be too much before it brings workers, where `max_replicas` lets it."""
     shrink_after_s: float = Field(120.0, ge=1)
@@ -36,6 +40,16 @@ class ClusterSettings(Settings):
     """Custom resources that place the driver on a kind of node."""
     stop_wait_s: float = Field(120.0, ge=1)
     """How long a job that is stopped may take over it before it is killed."""
+    grace_s: float = Field(60.0, ge=0)
+    """How much of that the step under way and a last checkpoint may take; Ctrl-C waits as long, a second one does not."""
+
+    @model_validator(mode="after")
+    def _ends_in_time(self) -> "ClusterSettings":
+        if self.grace_s >= self.stop_wait_s:
+            raise ValueError(
+                f"grace_s ({self.grace_s:g}) must be less than stop_wait_s ({self.stop_wait_s:g}): engines end after it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_secrets(self) -> "ClusterSettings":

@@ -1,13 +1,16 @@
 """Running a training function under Ray Train: workers, restarts, checkpoint retention."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from learner.settings import LearnerSettings
 
@@ -16,12 +19,31 @@ class LearnerFailed(RuntimeError):
     """Training ended with an error in a worker."""
 
 
-def run(function: Callable[[Any], None], job: object, settings: LearnerSettings, storage: Path, name: str) -> None:
+class NoRoom(RuntimeError):
+    """The workers found no place on the cluster in time."""
+
+
+def run(
+    function: Callable[[Any], None],
+    job: object,
+    settings: LearnerSettings,
+    storage: Path,
+    name: str,
+    deadline_s: float,
+    broke: Callable[[str], None],
+) -> None:
     """Run `function(job)` in every worker until it returns; a run of the same name and storage goes on where it stopped.
+
+    Args:
+        broke: told in Ray Train's controller of every failure: which worker, and why.
 
     Raises:
         LearnerFailed: the workers failed more often than `settings.max_failures` allows; says which and why.
+        NoRoom: the cluster had no place for them within `deadline_s` seconds, at the start or for new ones later.
     """
+    # Ray Train tries again and again: so many times, and no more, make up the deadline.
+    tries = settings.max_failures + 1
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(deadline_s / tries)
     trainer = TorchTrainer(
         _started,
         # Pickled here, so that Ray Train's controller, which only hands it on, does not load what training needs.
@@ -40,22 +62,40 @@ def run(function: Callable[[Any], None], job: object, settings: LearnerSettings,
             name=name,
             storage_path=str(storage.resolve()),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
-            failure_config=FailureConfig(max_failures=settings.max_failures),
+            failure_config=FailureConfig(max_failures=settings.max_failures, controller_failure_limit=tries - 1),
+            callbacks=[_Failures(broke)],
         ),
     )
     try:
         trainer.fit()
     except TrainingFailedError as error:
+        if isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+            raise NoRoom(f"{settings.workers} learner workers found no place in {deadline_s:.0f} s") from error
         raise LearnerFailed(_cause(error)) from error
+
+
+class _Failures(UserCallback):
+    """Tells of workers that fail while Ray Train deals with it."""
+
+    def __init__(self, broke: Callable[[str], None]) -> None:
+        self._broke = broke
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        self._broke(_first(worker_exceptions))
 
 
 def _cause(error: TrainingFailedError) -> str:
     """The worker and the last line of what it raised."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    return f"learner {_first(failures)}" if failures else " ".join(str(error).split())
+
+
+def _first(failures: Mapping[int, Exception]) -> str:
+    """The first rank that failed, and the last line of why."""
     for rank, failure in sorted(failures.items()):
         lines = [line for line in str(failure).splitlines() if line.strip()]
-        return f"learner rank {rank}: {lines[-1] if lines else type(failure).__name__}"
-    return " ".join(str(error).split())
+        return f"rank {rank}: {lines[-1] if lines else type(failure).__name__}"
+    return "no rank told why"
 
 
 def _started(config: dict[str, Any]) -> None:

@@ -46,8 +46,11 @@ class Share:
 class Experience(Protocol):
     """What the learner pulls from and publishes to; handed to it by the top floor."""
 
-    def batch(self, step: int, rank: int, ranks: int) -> Share:
-        """This rank's share of the batch for update `step`; waits until it is there."""
+    def batch(self, step: int, rank: int, ranks: int) -> Share | None:
+        """This rank's share of the batch for update `step`; waits until it is there.
+
+        None where the run is to end: then every rank gets None for this step, and none has had a share of it.
+        """
         ...
 
     def sync(self, path: str, version: int) -> list[Example]:
@@ -101,10 +104,15 @@ def _train(job: PolicyJob) -> None:
     step, spent = int(progress.get("step", 0)), float(progress.get("seconds", 0.0))
     _synchronise(engine, job, step, pad_id)
     started = time.monotonic() - spent
-    finished = bool(progress.get("finished", False))
+    finished, kept = bool(progress.get("finished", False)), step
     while not finished:
         began = time.monotonic()
         share = job.experience.batch(step, engine.rank, engine.ranks)
+        if share is None:
+            if step > kept:
+                seconds = engine.from_first_rank(time.monotonic() - started)
+                _keep(engine, step, seconds, finished)
+            return
         waited = time.monotonic() - began
         seconds = engine.from_first_rank(time.monotonic() - started)
         progress_made = max(step / settings.steps, seconds / settings.max_seconds if settings.max_seconds else 0.0)
@@ -124,9 +132,13 @@ def _train(job: PolicyJob) -> None:
             }
             job.experience.log({"step": step, "lr": lr, **share.metrics, **metrics, **timing})
         if finished or step % settings.checkpoint_every == 0:
-            state = {"step": step, "seconds": seconds, "finished": finished}
-            checkpoints.commit(engine, state, {"step": float(step)})
+            _keep(engine, step, seconds, finished)
+            kept = step
     engine.export(job.output_folder, tokenizer)
+
+
+def _keep(engine: LearnerEngine, step: int, seconds: float, finished: bool) -> None:
+    checkpoints.commit(engine, {"step": step, "seconds": seconds, "finished": finished}, {"step": float(step)})
 
 
 def _learn(

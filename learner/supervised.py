@@ -4,11 +4,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from learner import checkpoints
 from learner.engine import LearnerEngine
@@ -35,6 +36,47 @@ class SupervisedJob:
     seed: int
     log: Callable[[dict[str, Any]], None]
     """Takes a row of metrics; called on rank 0."""
+    ending: Callable[[], bool]
+    """Whether a checkpoint is to be written and training to end; called on rank 0."""
+
+
+_ASK_EVERY_S = 1.0
+"""How often rank 0 asks whether to end."""
+
+
+@dataclass
+class _Place:
+    """How far training has come: what a checkpoint says beside weights and moments."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -1.0
+    stale: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    batches: int = 0
+    """Done in this epoch."""
+    losses: float = 0.0
+    """Their sum on this rank; in a checkpoint, on all."""
+    lr: float = 0.0
+    """Of the last step."""
+
+
+class _Clock:
+    """What only the first rank knows, told to all at every step: the time, and whether the run is to end."""
+
+    def __init__(self, engine: LearnerEngine, job: SupervisedJob, spent: float) -> None:
+        self._engine, self._ending = engine, job.ending
+        self._started = time.monotonic() - spent
+        self._asked = self._started
+
+    def now(self) -> tuple[float, bool]:
+        """Seconds of training, those before an interruption included; and whether to end. All ranks join."""
+        now, ending = time.monotonic(), False
+        if self._engine.rank == 0 and now - self._asked >= _ASK_EVERY_S:
+            self._asked, ending = now, self._ending()
+        told: tuple[float, bool] = self._engine.from_first_rank((now - self._started, ending))
+        return told
 
 
 def train(job: SupervisedJob) -> None:
@@ -43,51 +85,77 @@ def train(job: SupervisedJob) -> None:
     model = load_model(job.model_folder, job.learner)
     engine = LearnerEngine(model, job.learner, settings.lr, settings.weight_decay)
     tokenizer = load_tokenizer(job.model_folder)
-    pad_id = tokenizer.pad_token_id
     progress = checkpoints.restore(engine)
-    epoch, step = int(progress.get("epoch", 0)), int(progress.get("step", 0))
-    best, stale = float(progress.get("best", -1.0)), int(progress.get("stale", 0))
-    spent = float(progress.get("seconds", 0.0))
-    steps_per_epoch = math.ceil(len(job.training) / settings.batch_size)
+    place = _Place(**progress)
+    if engine.rank:
+        place.losses = 0.0  # The first rank has the sum of all.
     if not progress and settings.max_seconds is not None:
         # Training that goes on from a finished model may not lead below it: that model is the first candidate.
-        best = _exact_match(engine, job.validation, job.learner, pad_id)
+        place.best = _exact_match(engine, job.validation, job.learner, tokenizer.pad_token_id)
         engine.export(job.output_folder, tokenizer)
-    started = time.monotonic() - spent
-    finished = bool(progress.get("finished", False))
-    while not finished:
-        losses, batches = 0.0, 0
-        for batch in _epoch(job, epoch):
-            elapsed = engine.from_first_rank(time.monotonic() - started) if settings.max_seconds else 0.0
-            done = (
-                elapsed / settings.max_seconds if settings.max_seconds else step / (steps_per_epoch * settings.decay_epochs)
+    clock = _Clock(engine, job, place.seconds)
+    while not place.finished:
+        if not _go_through(job, engine, place, clock, tokenizer.pad_token_id):
+            place.seconds, _ = clock.now()
+            checkpoints.commit(
+                engine, asdict(place) | engine.sum_over_ranks({"losses": place.losses}), {"step": float(place.step)}
             )
-            lr = learning_rate(settings.lr, step, settings.warmup_steps, done, settings.final_lr)
-            losses += _update(engine, batch, job.learner, pad_id, lr)
-            step, batches = step + 1, batches + 1
-            if settings.max_seconds and elapsed >= settings.max_seconds:
-                finished = True
-                break
-        epoch += 1
-        finished = finished or (settings.max_seconds is None and epoch >= settings.epochs)
-        if epoch % settings.evaluate_every and not finished:
-            continue
-        accuracy = _exact_match(engine, job.validation, job.learner, pad_id)
-        improved = accuracy > best
-        # While the rate still falls accuracy is noisy and rises with it: only what comes after can show an end.
-        best, stale = max(best, accuracy), 0 if improved or epoch <= settings.decay_epochs else stale + 1
-        # A wall-clock budget is a promise to train that long, so nothing but time ends it.
-        finished = finished or (settings.max_seconds is None and stale >= settings.patience)
-        seconds = engine.from_first_rank(time.monotonic() - started)
-        metrics = engine.sum_over_ranks({"loss": losses / batches})
-        row = {"epoch": epoch, "step": step, "validation_accuracy": accuracy, "stale": stale, "seconds": seconds, "lr": lr}
-        # One rank decides: exporting is collective under ZeRO-3, and the others might look while the first one writes.
-        if engine.from_first_rank(improved or not Path(job.output_folder, "config.json").exists()):
-            engine.export(job.output_folder, tokenizer)
-        if engine.rank == 0:
-            job.log(row | metrics)
-        progress = {"epoch": epoch, "step": step, "best": best, "stale": stale, "seconds": seconds, "finished": finished}
-        checkpoints.commit(engine, progress, {"validation_accuracy": accuracy})
+            return
+        loss = place.losses / place.batches
+        place.epoch, place.batches, place.losses = place.epoch + 1, 0, 0.0
+        place.finished = place.finished or (settings.max_seconds is None and place.epoch >= settings.epochs)
+        if place.finished or place.epoch % settings.evaluate_every == 0:
+            _validate(job, engine, place, clock, tokenizer, loss)
+
+
+def _go_through(job: SupervisedJob, engine: LearnerEngine, place: _Place, clock: _Clock, pad_id: int) -> bool:
+    """What is left of an epoch, or of the time; False where the run is to end before that."""
+    settings = job.settings
+    steps = settings.decay_epochs * math.ceil(len(job.training) / settings.batch_size)
+    for batch in _epoch(job, place.epoch)[place.batches :]:
+        elapsed, ending = clock.now()
+        if ending:
+            return False
+        done = elapsed / settings.max_seconds if settings.max_seconds else place.step / steps
+        place.lr = learning_rate(settings.lr, place.step, settings.warmup_steps, done, settings.final_lr)
+        place.losses += _update(engine, batch, job.learner, pad_id, place.lr)
+        place.step, place.batches = place.step + 1, place.batches + 1
+        if settings.max_seconds and elapsed >= settings.max_seconds:
+            place.finished = True
+            break
+    return True
+
+
+def _validate(
+    job: SupervisedJob,
+    engine: LearnerEngine,
+    place: _Place,
+    clock: _Clock,
+    tokenizer: PreTrainedTokenizerFast,
+    loss: float,
+) -> None:
+    """Measure, export what is better than before, tell it and write a checkpoint.
+
+    Args:
+        loss: mean of the epoch on this rank.
+    """
+    settings = job.settings
+    accuracy = _exact_match(engine, job.validation, job.learner, tokenizer.pad_token_id)
+    improved = accuracy > place.best
+    # While the rate still falls accuracy is noisy and rises with it: only what comes after can show an end.
+    place.stale = 0 if improved or place.epoch <= settings.decay_epochs else place.stale + 1
+    place.best = max(place.best, accuracy)
+    # A wall-clock budget is a promise to train that long, so nothing but time ends it.
+    place.finished = place.finished or (settings.max_seconds is None and place.stale >= settings.patience)
+    place.seconds, _ = clock.now()
+    told = {name: getattr(place, name) for name in ("epoch", "step", "stale", "seconds", "lr")}
+    row = told | {"validation_accuracy": accuracy} | engine.sum_over_ranks({"loss": loss})
+    # One rank decides: exporting is collective under ZeRO-3, and the others might look while the first one writes.
+    if engine.from_first_rank(improved or not Path(job.output_folder, "config.json").exists()):
+        engine.export(job.output_folder, tokenizer)
+    if engine.rank == 0:
+        job.log(row)
+    checkpoints.commit(engine, asdict(place), {"validation_accuracy": accuracy})
 
 
 def _epoch(job: SupervisedJob, epoch: int) -> list[list[Example]]:

@@ -128,7 +128,7 @@ class RewardWorker:
 
 
 def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> DeploymentHandle[Any]:
-    """Start the pool as the Serve application `name`; returns when every replica is healthy."""
+    """Let Serve start the pool as the application `name`; returns at once, calls wait for the first replica."""
     deployment = serve.deployment(
         name="reward",
         num_replicas=settings.replicas,
@@ -143,4 +143,8 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
         },
         logging_config=LoggingConfig(enable_access_log=False),
     )(RewardWorker)
-    return serve.run(deployment.bind(name, settings), name=name, route_prefix=None, external_scaler_enabled=True)
+    application = deployment.bind(name, settings)
+    target = serve.RunTarget(application, name=name, route_prefix=None, external_scaler_enabled=True)
+    # Serve itself would wait for ever.
+    (handle,) = serve.run_many([target], wait_for_applications_running=False)
+    return handle

@@ -90,7 +90,7 @@ class RolloutWorker:
 def deploy(
     name: str, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int, environment: dict[str, str]
 ) -> DeploymentHandle[Any]:
-    """Start the pool as the Serve application `name`; returns when every replica is healthy."""
+    """Let Serve start the pool as the application `name`; returns at once, calls wait for the first replica."""
     deployment = serve.deployment(
         name="rollout",
         num_replicas=settings.replicas,
@@ -107,4 +107,7 @@ def deploy(
         logging_config=LoggingConfig(enable_access_log=False),
     )(RolloutWorker)
     application = deployment.bind(model_path, weights_folder, settings, seed)
-    return serve.run(application, name=name, route_prefix=None, external_scaler_enabled=True)
+    target = serve.RunTarget(application, name=name, route_prefix=None, external_scaler_enabled=True)
+    # Serve itself would wait for ever.
+    (handle,) = serve.run_many([target], wait_for_applications_running=False)
+    return handle

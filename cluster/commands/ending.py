@@ -13,7 +13,7 @@ def interruptible(goes_on_from: str = "the last checkpoint") -> Iterator[None]:
 
     from cluster.data.teacher import TeacherDown
     from cluster.experience.collection import PoolUnresponsive, StaleEngine
-    from cluster.session import PoolNotStarted
+    from cluster.starting import PoolNotStarted
     from learner.launch import LearnerFailed
 
     try:

@@ -16,8 +16,10 @@ from cluster.config import BadInput, TeacherSettings
 from cluster.data.teacher import Answer, Fetch, Fields, NoAnswer, Teacher
 from cluster.data.teacher import Question as Request
 from cluster.experience.collection import Sampler
-from cluster.session import PoolNotStarted, connected, serving, worker_environment
+from cluster.jobs.placement import rollout_role
+from cluster.session import connected, serving, worker_environment
 from cluster.settings import ClusterSettings
+from cluster.starting import await_pool
 from rl.benchmarks.asking import Question
 from rl.prompts import chat_ids
 from rl.seeds import derived_seed
@@ -167,10 +169,8 @@ class FolderModel:
         pool = self.rollout_settings()
         with connected(self.settings.cluster), serving([_APPLICATION]), tempfile.TemporaryDirectory() as unpublished:
             environment, folder = worker_environment(), str(self.folder.resolve())
-            try:
-                handle = rollout.deployment.deploy(_APPLICATION, folder, unpublished, pool, self.settings.seed, environment)
-            except RuntimeError as error:
-                raise PoolNotStarted(f"a pool of {self.folder} did not become healthy: {error}") from error
+            handle = rollout.deployment.deploy(_APPLICATION, folder, unpublished, pool, self.settings.seed, environment)
+            await_pool(_APPLICATION, rollout_role(pool), self.settings.cluster.start_deadline_s)
             asyncio.run(self._all(asked, note, Sampler(handle, folder, self.settings.deadline_s), pool.max_length))
         return Counter()
 

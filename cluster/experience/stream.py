@@ -23,6 +23,7 @@ from ray.serve.handle import DeploymentHandle
 from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split
 from cluster.evaluation.live import LiveEvaluation
+from cluster.events import Events
 from cluster.experience.collection import Collector, Seconds, StaleEngine
 from cluster.monitoring.loggers import figures, open_loggers
 from cluster.monitoring.metrics import Monitor
@@ -85,6 +86,9 @@ class ExperienceStream:
         self._job = job
         self._settings = job.settings
         self._run = RunFolder(job.run_folder)
+        self._events = Events(self._run.events)
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self._events.broke("experience", "the experience actor died", "Ray started it again; it knows what is on disk")
         # A replica has `sync_deadline_s` for an update, and Serve some time to replace one that misses it.
         self._collector = Collector(job.rollout, job.reward, job.model_folder, deadline_s=job.sync_deadline_s + 240)
 
@@ -119,10 +123,17 @@ class ExperienceStream:
         self._restarts = 0
         self._worked = time.process_time()
         self._handed_out = -1
+        self._given = -1
+        self._ending = asyncio.Event()
         self._ranks = 0
 
-    async def batch(self, step: int, rank: int, ranks: int) -> Share:
-        """This rank's share of the batch for update `step`; ranks may ask in any order."""
+    async def batch(self, step: int, rank: int, ranks: int) -> Share | None:
+        """This rank's share of the batch for update `step`; ranks may ask in any order.
+
+        None once the run is to `end`, unless another rank has its share of this step.
+        """
+        if self._ending.is_set() and self._given < step:
+            return None
         for ahead in range(self._settings.max_staleness + 1):
             if step + ahead < self._settings.steps and step + ahead not in self._batches:
                 self._batches[step + ahead] = asyncio.create_task(self._produce(step + ahead, ranks))
@@ -131,12 +142,32 @@ class ExperienceStream:
             self._ranks = ranks
             self._learner_goes_on()
             with self._activity.during("waiting"):
-                mini_batches, metrics = await self._batches[step]
-            self._activity.begin("training")
-            self._handed_out = step
+                found = await self._unless_ending(step)
+            if found is not None:
+                self._activity.begin("training")
+                self._handed_out = step
         else:
-            mini_batches, metrics = await self._batches[step]
+            found = await self._unless_ending(step)
+        if found is None:
+            return None
+        mini_batches, metrics = found
         return Share([by_rank[rank] for by_rank in mini_batches], metrics)
+
+    async def _unless_ending(self, step: int) -> Batch | None:
+        """The batch for update `step`; None where the run is to end and no rank has had it."""
+        batch, ending = self._batches[step], asyncio.create_task(self._ending.wait())
+        try:
+            await asyncio.wait((batch, ending), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+        if self._ending.is_set() and self._given < step:
+            return None
+        self._given = step
+        return await batch
+
+    async def end(self) -> None:
+        """Hand out no further batch: the learner then writes a checkpoint and returns. See `MetricsLog.end`."""
+        self._ending.set()
 
     async def sync(self, path: str, version: int) -> list[Example]:
         """Bring every rollout worker to these weights, and sample a few tokens with them as a proof.
@@ -151,6 +182,7 @@ class ExperienceStream:
             for task in self._batches.values():
                 task.cancel()
             self._batches.clear()
+            self._given = -1
         with self._activity.during("syncing"):
             return await self._load(path, version)
 
@@ -169,6 +201,7 @@ class ExperienceStream:
         worked, self._worked = self._worked, time.process_time()
         row = {**row, "tokens_per_s": tokens_per_s, "stream_s": self._worked - worked}
         self._run.log(self._job.stage, row)
+        self._events.progressed(("learner", "experience", "driver"), f"step {row['step']} of {self._job.stage} is done")
         self._monitor.row(row)
         for logger in self._loggers:
             logger.log(row["step"], figures(self._job.stage, row))
@@ -366,29 +399,3 @@ def _batch_metrics(groups: Sequence[Group], step: int) -> dict[str, Any]:
         "group_s": fmean(second.rollout for second in seconds),
         "reward_s": fmean(second.reward for second in seconds),
     }
-
-
-@dataclass(frozen=True)
-class StreamClient:
-    """The stream as the learner sees it; see `learner.policy.Experience`."""
-
-    actor: Any
-    deadline_s: float = 900.0
-
-    def batch(self, step: int, rank: int, ranks: int) -> Share:
-        """See `ExperienceStream.batch`."""
-        share: Share = ray.get(self.actor.batch.remote(step, rank, ranks), timeout=self.deadline_s)
-        return share
-
-    def sync(self, path: str, version: int) -> list[Example]:
-        """See `ExperienceStream.sync`."""
-        probes: list[Example] = ray.get(self.actor.sync.remote(path, version), timeout=self.deadline_s)
-        return probes
-
-    def log(self, metrics: dict[str, Any]) -> None:
-        """See `ExperienceStream.log`."""
-        ray.get(self.actor.log.remote(metrics), timeout=self.deadline_s)
-
-    def stop(self, reason: str) -> None:
-        """See `ExperienceStream.stop`."""
-        ray.get(self.actor.stop.remote(reason), timeout=self.deadline_s)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.config import BadInput, RunSettings
+from learner.settings import LearnerSettings
+from reward.settings import RewardSettings
+from rollout.settings import RolloutSettings
 
 Resources = Mapping[str, float]
 
@@ -62,18 +65,30 @@ def roles(settings: RunSettings, stages: Collection[str]) -> list[Role]:
     measures = settings.data.filters.difficulty is not None
     trains = [stage for stage in stages if stage not in ("data", "base") and not stage.endswith("_evaluation")]
     asks = [stage for stage in stages if stage not in ("data", "base", "sft", "sft_longer")]
-    rollout, reward, learner, driver = settings.rollout, settings.reward, settings.learner, settings.cluster
+    driver = settings.cluster
     found = []
     if trains:
-        found.append(_role("learner", learner.workers, learner.num_cpus, learner.num_gpus, learner.resources, ".workers"))
+        found.append(learner_role(settings.learner))
     if asks or ("data" in stages and measures):
-        found += [
-            _role("rollout", rollout.replicas, rollout.num_cpus, rollout.num_gpus, rollout.resources, ".replicas"),
-            _role("reward", reward.replicas, reward.num_cpus, 0.0, reward.resources, ".replicas"),
-        ]
+        found += [rollout_role(settings.rollout), reward_role(settings.reward)]
     if driver.driver_cpus or driver.driver_resources:
         found.append(_role("driver", 1, driver.driver_cpus, 0.0, driver.driver_resources, ""))
     return found
+
+
+def learner_role(learner: LearnerSettings) -> Role:
+    """The learner's workers."""
+    return _role("learner", learner.workers, learner.num_cpus, learner.num_gpus, learner.resources, ".workers")
+
+
+def rollout_role(rollout: RolloutSettings) -> Role:
+    """The replicas of a rollout pool."""
+    return _role("rollout", rollout.replicas, rollout.num_cpus, rollout.num_gpus, rollout.resources, ".replicas")
+
+
+def reward_role(reward: RewardSettings) -> Role:
+    """The replicas of a reward pool."""
+    return _role("reward", reward.replicas, reward.num_cpus, 0.0, reward.resources, ".replicas")
 
 
 def _role(name: str, count: int, cpus: float, gpus: float, others: Resources, setting: str) -> Role:

@@ -46,11 +46,18 @@ def following(
     place: Callable[[dict[str, Any]], int],
     note: Callable[[dict[str, Any]], str],
     work: Callable[[], Result],
+    end: Callable[[], None],
+    grace_s: float,
 ) -> Result:
     """Do `work` in a thread and show a bar from the metrics it leaves, so that Ctrl-C always reaches this one.
 
+    Args:
+        end: asks the work to write a checkpoint and return; called on Ctrl-C.
+        grace_s: how long that may take, in seconds.
+
     Raises:
-        KeyboardInterrupt: Ctrl-C; the work is then ended by whoever ends Ray.
+        KeyboardInterrupt: Ctrl-C, after the work has ended itself; where it has not in time, or at the second Ctrl-C, it is
+            left to whoever ends Ray.
     """
     outcome: list[Result] = []
     failure: list[BaseException] = []
@@ -65,11 +72,19 @@ def following(
     with _bar(console) as progress:
         task = progress.add_task(stage, total=total, note="starting")
         thread.start()
-        while thread.is_alive():
-            thread.join(_LOOK_EVERY_S)
-            rows = run.rows(stage)
-            if rows:
-                progress.update(task, completed=place(rows[-1]), note=note(rows[-1]))
+        try:
+            while thread.is_alive():
+                thread.join(_LOOK_EVERY_S)
+                rows = run.rows(stage)
+                if rows:
+                    progress.update(task, completed=place(rows[-1]), note=note(rows[-1]))
+        except KeyboardInterrupt:
+            progress.update(task, note=f"stopping: its step ends, a checkpoint is written, within {grace_s:.0f} s")
+            end()
+            thread.join(grace_s)
+            written = not thread.is_alive() and not failure
+            progress.update(task, note="stopped, a checkpoint is written" if written else "stopped without a new checkpoint")
+            raise
     if failure:
         raise failure[0]
     return outcome[0]

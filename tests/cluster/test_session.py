@@ -9,6 +9,8 @@ from rich.console import Console
 
 import learner.launch
 from cluster.config import BadInput, load
+from cluster.events import Events
+from cluster.guard import Guard
 from cluster.run import Job, _train
 from cluster.runs import RunFolder
 from cluster.session import Pools, application_names, connected, training_name, weights_folder
@@ -48,8 +50,15 @@ def test_a_training_is_called_by_its_run_and_finds_its_checkpoints_by_that(monke
     settings = load(ROOT / "configs" / "smoke.yaml", ["name=study-seed-1"])
     for _ in range(2):
         run = RunFolder(tmp_path / "study" / "seed-1")
-        _train(Job(settings, run, Console(), Pools(settings, run.model("base"), tmp_path)), "rl", print, "work")
-    assert asked == [(print, "work", settings.learner, run.checkpoints, "study-seed-1-rl")] * 2
+        run.path.mkdir(parents=True, exist_ok=True)
+        events = Events(run.events)
+        pools = Pools(settings, run.model("base"), tmp_path, Guard(events, 30.0, print))
+        _train(Job(settings, run, Console(), pools, events), "rl", print, "work")
+    assert [arguments[:-1] for arguments in asked] == [
+        (print, "work", settings.learner, run.checkpoints, "study-seed-1-rl", 900.0)
+    ] * 2
+    asked[0][-1]("rank 1: it died")
+    assert [(row["part"], row["what"]) for row in events.rows()] == [("learner", "rank 1: it died")]
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, ConnectionError])

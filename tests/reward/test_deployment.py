@@ -15,8 +15,10 @@ from ray import serve
 from ray.serve.exceptions import BackPressureError
 
 from cluster.experience.collection import Collector
+from cluster.jobs.placement import reward_role
 from cluster.monitoring.activity import Activity
 from cluster.session import worker_environment
+from cluster.starting import await_pool
 from reward.deployment import deploy
 from reward.programs import Limits, Program
 from reward.settings import RewardSettings
@@ -41,7 +43,9 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def pool(cluster):
     settings = RewardSettings(replicas=1, slots=2, max_in_flight=2, max_waiting=3, num_cpus=0.1)
-    return deploy("test-reward", settings, worker_environment())
+    handle = deploy("test-reward", settings, worker_environment())
+    await_pool("test-reward", reward_role(settings), 120)
+    return handle
 
 
 def problem(task: Task) -> Problem:

@@ -89,9 +89,12 @@ class Batches(ExperienceStream):
         self._settings = PolicySettings(steps=steps, max_staleness=max_staleness)
         self._activity = Activity()
         self._batches = {}
+        self._ending, self._given = asyncio.Event(), -1
+        self.free = asyncio.Event()
+        self.free.set()
 
     async def _produce(self, step, ranks):
-        await asyncio.sleep(0)
+        await self.free.wait()
         return [[f"{step} for {rank}" for rank in range(ranks)]], {"step": step}
 
 
@@ -110,3 +113,31 @@ def test_every_rank_gets_a_batch_with_its_metrics_and_what_was_handed_out_is_let
             assert sum(map(len, held)) <= ahead + 1
 
     asyncio.run(run())
+
+
+def test_when_the_run_is_to_end_every_rank_has_its_share_of_a_step_or_none_has():
+    async def run():
+        stream = Batches(steps=9, max_staleness=0)
+        first = await stream.batch(0, 1, 2)
+        await stream.end()
+        late = await stream.batch(0, 0, 2)
+        return first, late, [await stream.batch(1, rank, 2) for rank in (0, 1)], list(stream._batches)
+
+    first, late, after, begun = asyncio.run(run())
+    assert (first.mini_batches, late.mini_batches) == (["0 for 1"], ["0 for 0"])
+    assert after == [None, None]
+    assert begun == [0], "nothing is begun any more"
+
+
+def test_ranks_that_wait_for_a_batch_are_told_at_once_that_the_run_is_to_end():
+    async def run():
+        stream = Batches(steps=9, max_staleness=0)
+        stream.free.clear()
+        waiting = [asyncio.create_task(stream.batch(0, rank, 2)) for rank in (0, 1)]
+        await asyncio.sleep(0.01)
+        await stream.end()
+        told = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        stream._batches[0].cancel()
+        return told
+
+    assert asyncio.run(run()) == [None, None]

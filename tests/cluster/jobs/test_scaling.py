@@ -19,7 +19,9 @@ CALLED_ALL_THE_TIME = """
 import sys, threading
 import ray
 from ray import serve
+from cluster.jobs.placement import reward_role
 from cluster.session import worker_environment
+from cluster.starting import await_pool
 from reward.deployment import deploy
 from reward.programs import Program
 from reward.settings import RewardSettings
@@ -28,6 +30,7 @@ from rl.verdicts import Verdict
 ray.init(address=sys.argv[1], log_to_driver=False)
 serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
 pool = deploy("live-reward", RewardSettings(replicas=1, num_cpus=0.2), worker_environment())
+await_pool("live-reward", reward_role(RewardSettings(replicas=1, num_cpus=0.2)), 120)
 over = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
 print("ready", flush=True)
