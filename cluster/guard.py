@@ -167,7 +167,8 @@ class Guard:
 
     def _look_at_controller(self) -> None:
         try:
-            pid: int = ray.get(ray.get_actor(_CONTROLLER, namespace=_NAMESPACE).get_pid.remote(), timeout=_ANSWER_S)
+            controller: Any = ray.get_actor(_CONTROLLER, namespace=_NAMESPACE)
+            pid = int(ray.get(controller.get_pid.remote(), timeout=_ANSWER_S))
         except (RayError, ValueError):
             if self._controller:
                 self._controller_broke()

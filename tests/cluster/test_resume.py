@@ -1,10 +1,14 @@
 """A run some part of which is killed without warning, against one that was left alone: both end alike."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,16 +23,16 @@ PARTS = {
     "experience": "ray::ExperienceStream",
     "learner": "ray::RayTrainWorker",
     "rollout": "ray::ServeReplica:killed-rollout",
-    "engine": "VLLM::EngineCore",
     "reward": "ray::ServeReplica:killed-reward",
-    "zygote": "from zygote.serve import main",
     "controller": "ray::ServeController",
 }
 """What the command lines of a run's processes hold."""
+ZYGOTE, ENGINE, RAYLET = "from zygote.serve import main", "VLLM::EngineCore", "raylet/raylet"
 
 
-def start(runs, name):
+def start(runs, name, *overrides):
     command = [sys.executable, "-m", "cluster", "run", SMOKE, f"name={name}", "--runs", str(runs), "evaluation.every=null"]
+    command += overrides
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -78,23 +82,98 @@ def test_a_run_whose_driver_is_killed_goes_on_when_it_is_started_again(tmp_path,
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
     assert not left
+    out = finished(start(tmp_path, "killed"))
+    same(run, whole)
+    assert re.search("^driver: it was killed, or its machine was; ", out, re.MULTILINE)
+    assert failures(run)["driver"] >= 0
+
+
+def victim(process, words):
+    found = [one for one in psutil.Process(process.pid).children(recursive=True) if words in " ".join(one.cmdline())]
+    assert found
+    return found[0]
+
+
+def failures(run):
+    """What the summary says of what broke: seconds until it worked again, by part."""
+    return {one["part"]: one["recovery_s"] for one in json.loads((run / "summary.json").read_text())["failures"]}
+
+
+@contextmanager
+def nothing_left(watched):
+    """No process and no file in shared memory is left behind by the block."""
+    shared = set(os.listdir("/dev/shm"))
+    with watched(60) as left:
+        yield
+    assert not left
+    assert not set(os.listdir("/dev/shm")) - shared
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+def test_a_run_part_of_which_is_killed_goes_on_by_itself_and_says_so(tmp_path, watched, whole, part):
+    run = tmp_path / "killed"
+    with nothing_left(watched):
+        process = start(tmp_path, "killed")
+        reached(process, run, "rl", 2)
+        victim(process, PARTS[part]).kill()
+        out = finished(process)
+    same(run, whole)
+    assert 0 <= failures(run)[part] < 240
+    assert re.search(f"^{part}: .+; .+", out, re.MULTILINE)
+    assert re.search(f"^{part}: recovered after", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_a_zygote_that_is_killed_is_replaced_and_nothing_else_notices(tmp_path, watched, whole):
+    run = tmp_path / "killed"
+    with nothing_left(watched):
+        process = start(tmp_path, "killed")
+        reached(process, run, "rl", 2)
+        victim(process, ZYGOTE).kill()
+        finished(process)
+    same(run, whole)
+    assert failures(run) == {}
+
+
+@pytest.mark.slow
+def test_a_rollout_replica_that_hangs_is_replaced_before_anybody_has_waited_long(tmp_path, watched, whole):
+    run = tmp_path / "killed"
+    with nothing_left(watched):
+        process = start(tmp_path, "killed", "cluster.silent_s=8")
+        reached(process, run, "rl", 2)
+        victim(process, PARTS["rollout"]).send_signal(signal.SIGSTOP)
+        out = finished(process)
+    same(run, whole)
+    assert re.search("^rollout: .+ is silent; it is killed", out, re.MULTILINE)
+    assert max(row["sync_s"] + row["wait_s"] for row in read_jsonl(run / "metrics.jsonl") if row["stage"] == "rl") < 180
+
+
+@pytest.mark.slow
+def test_a_cluster_of_the_runs_own_that_dies_ends_the_run_which_goes_on_when_it_is_started_again(tmp_path, watched, whole):
+    run = tmp_path / "killed"
+    with nothing_left(watched):
+        process = start(tmp_path, "killed")
+        reached(process, run, "rl", 2)
+        victim(process, RAYLET).kill()
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 1
+        assert "goes on from the last checkpoint" in err.splitlines()[-1]
     finished(start(tmp_path, "killed"))
     same(run, whole)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", PARTS)
-def test_a_run_part_of_which_is_killed_goes_on_by_itself(tmp_path, watched, whole, part):
-    run, shared = tmp_path / "killed", set(os.listdir("/dev/shm"))
-    with watched(60) as left:
-        process = start(tmp_path, "killed")
+def test_an_engine_in_a_process_of_its_own_that_is_killed_is_replaced_with_its_replica(tmp_path, watched):
+    run = tmp_path / "killed"
+    with nothing_left(watched):
+        process = start(tmp_path, "killed", "rollout.tensor_parallel=2")
         reached(process, run, "rl", 2)
-        victims = [
-            one for one in psutil.Process(process.pid).children(recursive=True) if PARTS[part] in " ".join(one.cmdline())
-        ]
-        assert victims
-        victims[0].kill()
+        victim(process, ENGINE).kill()
         finished(process)
-    assert not left
-    assert not set(os.listdir("/dev/shm")) - shared
-    same(run, whole)
+    assert [row["step"] for row in rows(run, "rl")] == [1, 2, 3, 4, 5, 6]
+    for step in range(1, 7):
+        sampled = Counter(row["problem_id"] for row in read_jsonl(run / "rollouts" / "rl" / f"step-{step:05d}.jsonl"))
+        assert sampled == dict.fromkeys(sampled, 4)
+        assert len(sampled) == 4
+    assert failures(run)["rollout"] is not None
