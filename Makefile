@@ -18,7 +18,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo demo-controls test test-slow chaos check setup clean
+.PHONY: demo demo-controls test test-slow chaos check audit setup clean
 
 demo: $(READY)
 	$(BIN)/codereason run configs/demo.yaml
@@ -41,6 +41,16 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy rl reward rollout learner cluster benchmarks
+
+# Known faults of the pinned packages, by PyPI's own list; a build's local label (+cpu) is none of its names.
+audit: $(VENV)/.audit/bin/pip-audit
+	sed 's/+[a-z0-9]*$$//' $(REQUIREMENTS) > $(VENV)/.audit/pinned.txt
+	$< --requirement $(VENV)/.audit/pinned.txt --no-deps --disable-pip --progress-spinner off
+
+$(VENV)/.audit/bin/pip-audit: requirements/audit.txt
+	$(PYTHON) -m venv $(VENV)/.audit
+	$(VENV)/.audit/bin/pip install --quiet -r requirements/audit.txt
+	touch $@
 
 setup: $(READY)
 

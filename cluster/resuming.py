@@ -7,7 +7,7 @@ from learner.settings import LearnerSettings
 
 _SHARE = ("replicas", "num_cpus", "num_gpus", "resources", "threads")
 _GROWTH = ("max_replicas", "wait_above", "kv_cache_above")
-_ENGINES = (*_SHARE, *_GROWTH, "gpu_memory", "kv_cache_gib", "drain_s", "sync_deadline_s")
+_ENGINES = (*_SHARE, *_GROWTH, "gpu_memory", "kv_cache_gib", "engine_metrics", "drain_s", "sync_deadline_s")
 _TARGETS = ("max_replicas", "target_in_flight", "target_latency_s")
 _REWARD = ("replicas", *_TARGETS, "slots", "max_in_flight", "max_waiting", "num_cpus", "resources")
 _LEARNER = ("workers", "num_cpus", "num_gpus", "resources", "threads", "max_failures")

@@ -30,6 +30,7 @@ from cluster.experience.client import StreamClient
 from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.guard import Guard
 from cluster.jobs.placement import Plan, learner_role
+from cluster.mirror import in_two_places
 from cluster.monitoring.loggers import figures, open_loggers, require_installed
 from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.progress import counting, following
@@ -90,15 +91,15 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
     """
     run = RunFolder(folder.resolve())
     weights = weights_folder(settings.cluster, run.path)
-    events = Events(run.events)
-    guard = Guard(events, settings.cluster.silent_s, partial(_say, console))
+    events, say = Events(run.events), partial(_say, console)
+    guard = Guard(events, settings.cluster.silent_s, say)
     job = Job(settings, run, console, Pools(settings, run.model("base"), weights, guard), events)
-    with run.locked():
+    with run.locked(), in_two_places(settings.cluster, settings.name, run.path, events, say):
         if run.was_killed:
             events.broke("driver", "it was killed, or its machine was", "this one goes on from the last checkpoint")
         changed = run.open(settings)
         if changed:
-            _say(console, f"changed: {'; '.join(changed)}")
+            say(f"changed: {'; '.join(changed)}")
         plan = _plan(job, weights, until)
         left = [name for name, _ in plan if name not in run.finished_stages()]
         if left:

@@ -16,6 +16,11 @@ class ClusterSettings(Settings):
     weights_folder: Path | None = None
     """Where policy versions wait for the rollout workers; every host of theirs and the learner's sees it. Without one it is
     shared memory (`/dev/shm`) on a cluster of the run's own, which is one host, and the run's folder on any other."""
+    copy_to: str | None = None
+    """URI of a second place for runs, as `file:///FOLDER` or `s3://BUCKET/FOLDER`: what changes is copied there, and a run
+    that is there but not here is fetched."""
+    copy_every_s: float = Field(60.0, gt=0)
+    """How long it waits between two copies."""
     dashboard: bool = True
     """Whether a local cluster serves Ray's dashboard."""
     wait_for_nodes_s: float = Field(0.0, ge=0)
@@ -57,6 +62,8 @@ class ClusterSettings(Settings):
         for name, value in self.env_vars.items():
             if names_a_secret(name) or holds_a_secret(value):
                 raise ValueError(f"env_vars: {name} looks like a secret, {shown}")
+        if holds_a_secret(self.copy_to or ""):
+            raise ValueError(f"copy_to has a password in it, {shown}")
         for place, package in enumerate(self.pip):
             if holds_a_secret(package):
                 raise ValueError(f"pip.{place} has a password in its URL, {shown} and write ${{NAME}} for it")

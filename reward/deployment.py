@@ -121,8 +121,12 @@ class RewardWorker:
 
     async def _tell(self) -> None:
         """Hands the meter's counts to Ray now and then."""
+        known = 0
         while True:
             await asyncio.sleep(_TELL_EVERY_S)
+            if self._slots.restarts > known:
+                died, known = self._slots.restarts - known, self._slots.restarts
+                _log.warning("%d zygotes died: others took their place, and their programs were run again", died)
             busy, queued = len(self._slots) - self._slots.free, sum(map(len, self._jobs))
             self._meter.tell(in_flight=busy, queued=queued, restarts=self._slots.restarts, truths=len(self._truths))
 

@@ -22,8 +22,8 @@ from rollout.settings import RolloutSettings
 class RolloutWorker:
     """One replica: asks the model."""
 
-    def __init__(self, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int) -> None:
-        self._engine = Engine(model_path, settings, seed)
+    def __init__(self, name: str, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int) -> None:
+        self._engine = Engine(model_path, settings, seed, name)
         self._weights_folder = Path(weights_folder)
         self._starting, self._loading = asyncio.Lock(), asyncio.Lock()
         self._ready = False
@@ -106,7 +106,7 @@ def deploy(
         },
         logging_config=LoggingConfig(enable_access_log=False),
     )(RolloutWorker)
-    application = deployment.bind(model_path, weights_folder, settings, seed)
+    application = deployment.bind(name, model_path, weights_folder, settings, seed)
     target = serve.RunTarget(application, name=name, route_prefix=None, external_scaler_enabled=True)
     # Serve itself would wait for ever.
     (handle,) = serve.run_many([target], wait_for_applications_running=False)

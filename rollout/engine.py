@@ -51,7 +51,15 @@ def refuse_tied_embeddings(model_path: str) -> None:
 class Engine:
     """One vLLM engine: token ids in, token ids out, with the policy version of every token."""
 
-    def __init__(self, model_path: str, settings: RolloutSettings, seed: int) -> None:
+    def __init__(self, model_path: str, settings: RolloutSettings, seed: int, name: str | None = None) -> None:
+        """Load a model.
+
+        Args:
+            model_path: its folder.
+            settings: how the engine is built.
+            seed: of what is sampled without one.
+            name: what vLLM's metrics call it; without one there are none.
+        """
         os.environ.update(_environment(settings))
         from vllm import AsyncEngineArgs, SamplingParams
         from vllm.config import WeightTransferConfig
@@ -95,8 +103,9 @@ class Engine:
                 worker_extension_cls=EXTENSION,
                 disable_log_stats=True,
                 distributed_executor_backend="uni" if settings.tensor_parallel == 1 else None,
+                served_model_name=name,
             ),
-            stat_loggers=[self._cache.logger] if self._cache is not None else None,
+            stat_loggers=_listeners(settings, name, self._cache),
         )
 
     async def start(self, version: int) -> None:
@@ -165,6 +174,14 @@ class Engine:
     def shutdown(self) -> None:
         """End the engine's process."""
         self._engine.shutdown()
+
+
+def _listeners(settings: RolloutSettings, name: str | None, cache: Any) -> list[Any]:
+    """Who is told of each step of the engine: vLLM counts only where somebody listens."""
+    from rollout.engine_metrics import EngineMetrics
+
+    told = [EngineMetrics] if settings.engine_metrics and name is not None else []
+    return told if cache is None else [*told, cache.logger]
 
 
 def _environment(settings: RolloutSettings) -> dict[str, str]:

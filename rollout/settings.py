@@ -34,6 +34,8 @@ class RolloutSettings(Settings):
     """Share of a GPU's memory that one engine takes; less where a learner worker shares the GPU."""
     kv_cache_gib: int = Field(1, ge=1)
     """Memory for keys and values on CPU, in GiB."""
+    engine_metrics: bool = True
+    """Whether vLLM's own metrics go to Ray's Prometheus, for some tenths of a millisecond a step."""
     drain_s: float = Field(20.0, gt=0, le=45)
     """How long a replica that is to go may work on what it has; what is left then is asked of another one.
 

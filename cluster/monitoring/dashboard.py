@@ -14,6 +14,7 @@ from typing import Any
 from cluster.monitoring.metrics import (
     LOAD,
     LOST,
+    OF_ENGINES,
     PHASE,
     PHASE_SECONDS,
     QUEUE,
@@ -31,6 +32,7 @@ FILE = "codereason_grafana_dashboard.json"
 UID = "codereason"
 
 _RUN = '{run=~"$run", stage=~"$stage"}'
+_ENGINE = '{model_name=~"$run-.+"}'
 _WIDTH, _HEIGHT, _COLUMNS = 12, 8, 24
 _UNITS = {"share": "percentunit", "s": "s", "ms": "ms"}
 
@@ -94,6 +96,7 @@ def panels() -> Iterator[tuple[str, list[Panel]]]:
             _of_row("Length of responses", "response_length"),
         ],
     )
+    yield "Engines", list(_of_engines())
     yield "Workers", _workers()
 
 
@@ -125,6 +128,47 @@ def _workers() -> list[Panel]:
         Panel("Cores", "How busy each node is.", [("ray_node_cpu_utilization", "{{instance}}")], "percent"),
         Panel("Memory", "Used on each node.", [("ray_node_mem_used", "{{instance}}")], "bytes"),
     ]  # fmt: skip
+
+
+def _of_engines() -> Iterator[Panel]:
+    """vLLM's own figures, each replica a line."""
+
+    def of(name: str) -> str:
+        return f"ray_vllm_{name}{_ENGINE}"
+
+    def quantile(share: float, name: str) -> str:
+        return f"histogram_quantile({share}, sum by (le) (rate(ray_vllm_{name}_bucket{_ENGINE}[1m])))"
+
+    yield Panel("Sequences", "In each engine, and waiting for a place in it.", [
+        (of("num_requests_running"), "running {{ReplicaId}}"),
+        (of("num_requests_waiting"), "waiting {{ReplicaId}}"),
+    ])  # fmt: skip
+    yield Panel(
+        "KV cache", OF_ENGINES["ray_vllm_kv_cache_usage_perc"], [(of("kv_cache_usage_perc"), "{{ReplicaId}}")], "percentunit"
+    )
+    yield Panel("Engine tokens per second", "Of prompts, and generated.", [
+        (f"sum(rate({of('prompt_tokens_total')}[1m]))", "prompts"),
+        (f"sum(rate({of('generation_tokens_total')}[1m]))", "generated"),
+    ])  # fmt: skip
+    hits, queries = of("prefix_cache_hits_total"), of("prefix_cache_queries_total")
+    yield Panel(
+        "Prefixes remembered",
+        "Share of the prompts' tokens that need no prefill.",
+        [(f"sum(rate({hits}[1m])) / sum(rate({queries}[1m]))", "share")],
+        "percentunit",
+    )
+    yield Panel("Time between two tokens", OF_ENGINES["ray_vllm_inter_token_latency_seconds"], [
+        (quantile(0.5, "inter_token_latency_seconds"), "p50"),
+        (quantile(0.99, "inter_token_latency_seconds"), "p99"),
+    ], "s")  # fmt: skip
+    yield Panel("Time of a request", "To its first token, and to its last.", [
+        (quantile(0.5, "time_to_first_token_seconds"), "first token, p50"),
+        (quantile(0.5, "e2e_request_latency_seconds"), "last token, p50"),
+        (quantile(0.99, "e2e_request_latency_seconds"), "last token, p99"),
+    ], "s")  # fmt: skip
+    yield Panel(
+        "Sequences put back", OF_ENGINES["ray_vllm_num_preemptions_total"], [(of("num_preemptions_total"), "{{ReplicaId}}")]
+    )
 
 
 def dashboard() -> dict[str, Any]:

@@ -115,6 +115,21 @@ OF_RAY = {
 }
 """Metrics of Ray's own that the dashboard shows too."""
 
+OF_ENGINES = {
+    "ray_vllm_num_requests_running": "Sequences that an engine decodes now.",
+    "ray_vllm_num_requests_waiting": "Sequences that wait for a place in it.",
+    "ray_vllm_kv_cache_usage_perc": "Share of its memory for keys and values in use, 0 to 1.",
+    "ray_vllm_prompt_tokens_total": "Tokens of prompts taken.",
+    "ray_vllm_generation_tokens_total": "Tokens generated.",
+    "ray_vllm_prefix_cache_queries_total": "Tokens of prompts looked up among the prefixes it remembers.",
+    "ray_vllm_prefix_cache_hits_total": "Those of them that it remembered.",
+    "ray_vllm_num_preemptions_total": "Sequences put back for lack of memory.",
+    "ray_vllm_inter_token_latency_seconds": "Time from one token to the next; one figure a step of the engine.",
+    "ray_vllm_time_to_first_token_seconds": "Time from a request to its first token.",
+    "ray_vllm_e2e_request_latency_seconds": "Time from a request to its last token.",
+}
+"""vLLM's metrics that the dashboard shows, and that stay: labels `model_name` (the pool's application) and `ReplicaId`."""
+
 
 class Monitor:
     """The metrics of one run's stage, in the process that knows them."""
@@ -153,6 +168,12 @@ class Monitor:
         if counter is None:
             counter = self._counters[metric.name] = Counter(metric.name, metric.help, metric.labels)
         counter.inc(more, {**self._tags, **labels})
+
+
+def engines_table() -> str:
+    """vLLM's metrics as docs/monitoring.md shows them."""
+    rows = [f"| `{name}` | {text} |" for name, text in OF_ENGINES.items()]
+    return "\n".join(["| name in Prometheus | what it says |", "|---|---|", *rows])
 
 
 def markdown_table() -> str:

@@ -40,7 +40,7 @@ class Engine:
 @pytest.fixture
 def worker(tmp_path, monkeypatch):
     monkeypatch.setattr(rollout.deployment, "Engine", Engine)
-    return RolloutWorker("model", str(tmp_path), RolloutSettings(), 0)
+    return RolloutWorker("pool", "model", str(tmp_path), RolloutSettings(), 0)
 
 
 def published(folder, version):

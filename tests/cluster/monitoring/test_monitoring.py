@@ -14,14 +14,14 @@ import requests
 from cluster.config import load
 from cluster.experience.stream import _batch_metrics
 from cluster.monitoring.dashboard import FILE, dashboard, folder, panels, provision
-from cluster.monitoring.metrics import CATALOGUE, OF_RAY, ROW, markdown_table
+from cluster.monitoring.metrics import CATALOGUE, OF_ENGINES, OF_RAY, ROW, engines_table, markdown_table
 from tests.cluster.conftest import free_port
 from tests.cluster.experience.test_experience import MIXED
 
 ROOT = Path(__file__).parents[3]
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-KNOWN = {metric.exported for metric in CATALOGUE} | OF_RAY.keys()
+KNOWN = {metric.exported for metric in CATALOGUE} | OF_RAY.keys() | OF_ENGINES.keys()
 
 
 def queries():
@@ -29,7 +29,9 @@ def queries():
 
 
 def test_the_docs_show_the_list():
-    assert markdown_table() in (ROOT / "docs" / "monitoring.md").read_text()
+    docs = (ROOT / "docs" / "monitoring.md").read_text()
+    assert markdown_table() in docs
+    assert engines_table() in docs
 
 
 def test_no_name_stands_twice_and_every_one_says_what_it_is():
@@ -53,9 +55,9 @@ def test_shares_of_verdicts_add_up():
 @pytest.mark.parametrize(("title", "query"), queries())
 def test_every_panel_asks_for_names_that_exist(title, query):
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)", " ", query)
-    names = set(NAME.findall(bare)) - {"rate", "sum", "max", "by"}
+    names = set(NAME.findall(bare)) - {"rate", "sum", "max", "by", "histogram_quantile"}
     assert names
-    assert names <= KNOWN, title
+    assert {name.removesuffix("_bucket") for name in names} <= KNOWN, title
 
 
 def test_the_dashboard_has_a_place_for_every_panel():
@@ -94,6 +96,10 @@ from cluster.monitoring.metrics import LOAD, ROW, SCALINGS, WANTED
 from reward.meter import Meter
 from reward.programs import Execution
 from rl.verdicts import Verdict
+from rollout.engine_metrics import EngineMetrics
+from vllm import EngineArgs
+from vllm.v1.engine import FinishReason
+from vllm.v1.metrics.stats import FinishedRequestStats, IterationStats, PrefixCacheStats, SchedulerStats
 
 ray.init(address=sys.argv[1], log_to_driver=False)
 print("provisioned", provision(session_folder()), flush=True)
@@ -104,6 +110,10 @@ activity.lost["reward"] = 2
 monitor = Monitor("live", "rl")
 watch = Watch(monitor, activity, {})
 meter = Meter("reward", "one")
+arguments = EngineArgs(model=sys.argv[2], served_model_name="live-rollout", skip_tokenizer_init=True, enforce_eager=True)
+engine = EngineMetrics(arguments.create_engine_config(), [0])
+remembered = PrefixCacheStats(requests=1, queries=4, hits=2)
+step = SchedulerStats(num_running_reqs=1, num_waiting_reqs=1, kv_cache_usage=0.5, prefix_cache_stats=remembered)
 for number in range(10_000):
     monitor.row({**{key: 0.5 for key in ROW}, "verdicts": {"ok": 1.0}})
     watch.tell(Situation(ready=1, ranks=2, restarts=3))
@@ -111,16 +121,26 @@ for number in range(10_000):
     monitor.set(LOAD, 7.5, pool="reward", signal="in_flight")
     monitor.count(SCALINGS, pool="reward", cause="queue")
     meter.tally.count(Execution(Verdict.OK, "1"), 0.01)
+    tokens = IterationStats()
+    tokens.num_generation_tokens = tokens.num_preempted_reqs = tokens.prompt_token_stats.total = 3
+    tokens.prompt_token_stats.computed = 3
+    tokens.time_to_first_tokens_iter, tokens.inter_token_latencies_iter = [0.1], [0.01, 0.01]
+    tokens.finished_requests = [FinishedRequestStats(finish_reason=FinishReason.STOP, e2e_latency=0.2)]
+    engine.record(step, tokens)
     meter.tell(in_flight=1, queued=1, restarts=0, truths=1)
     time.sleep(1)
 """
 
 
 @pytest.fixture(scope="module")
-def telling(head):
+def telling(head, tiny_model):
     """A process that tells everything a run tells; what it said first."""
     process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, head.address], cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", DRIVER, head.address, str(tiny_model)],
+        cwd=ROOT,
+        env=head.environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     said = next((line for line in process.stdout if line.startswith("provisioned")), "")
     yield said.split()[-1] if said else ""
