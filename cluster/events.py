@@ -5,12 +5,11 @@ appended whole.
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from cluster.runs import read_jsonl
 
 
 class Events:
@@ -53,8 +52,9 @@ class Events:
         self._settled_size = self._path.stat().st_size
 
     def rows(self) -> list[dict[str, Any]]:
-        """All events so far, the oldest first."""
-        return read_jsonl(self._path)
+        """All events so far, the oldest first; a line that a full disk cut short is none."""
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def _open(self) -> dict[str, float]:
         """When each part that has not recovered broke first."""
@@ -67,8 +67,13 @@ class Events:
         return broken
 
     def _append(self, row: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps({"time": round(self._clock(), 2), **row}) + "\n")
+        try:
+            with self._path.open("a") as file:
+                # On a line of its own, whatever the last one is.
+                file.write("\n" + json.dumps({"time": round(self._clock(), 2), **row}))
+        except OSError as error:
+            # A full disk must not keep anyone from dealing with what broke.
+            sys.stderr.write(f"codereason: {told(row)} ({self._path}: {error.strerror})\n")
 
 
 def told(row: dict[str, Any]) -> str:

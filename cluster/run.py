@@ -81,6 +81,7 @@ class Job:
             self.run.interrupt_stage(name, time.monotonic() - began)
             raise
         self.run.finish_stage(name, time.monotonic() - began)
+        self.events.progressed(("learner", "experience", "driver"), f"{name} is done")
 
 
 def carry_out(settings: RunSettings, folder: Path, console: Console, until: str | None = None) -> RunFolder:

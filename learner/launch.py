@@ -1,6 +1,8 @@
 """Running a training function under Ray Train: workers, restarts, checkpoint retention."""
 
+import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,10 @@ from typing import Any
 from ray import cloudpickle
 from ray.train import CheckpointConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2._internal.constants import (
+    CHECKPOINT_MANAGER_SNAPSHOT_FILENAME,
+    WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
+)
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from ray.train.v2.api.config import FailureConfig
 
@@ -42,6 +47,8 @@ def run(
         LearnerFailed: the workers failed more often than `settings.max_failures` allows; says which and why.
         NoRoom: the cluster had no place for them within `deadline_s` seconds, at the start or for new ones later.
     """
+    snapshot = storage.resolve() / name / CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+    mend(snapshot)
     # Ray Train tries again and again: so many times, and no more, make up the deadline.
     tries = settings.max_failures + 1
     os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(deadline_s / tries)
@@ -64,7 +71,7 @@ def run(
             storage_path=str(storage.resolve()),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=settings.max_failures, controller_failure_limit=tries - 1),
-            callbacks=[_Failures(broke)],
+            callbacks=[_Watcher(broke, snapshot)],
         ),
     )
     try:
@@ -75,14 +82,42 @@ def run(
         raise LearnerFailed(_cause(error)) from error
 
 
-class _Failures(UserCallback):
-    """Tells of workers that fail while Ray Train deals with it."""
+class _Watcher(UserCallback):
+    """Tells of workers that fail, in Ray Train's controller, and keeps a copy of its list of checkpoints."""
 
-    def __init__(self, broke: Callable[[str], None]) -> None:
+    def __init__(self, broke: Callable[[str], None], snapshot: Path) -> None:
         self._broke = broke
+        self._snapshot = snapshot
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         self._broke(_first(worker_exceptions))
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        keep(self._snapshot)
+
+
+def keep(snapshot: Path) -> None:
+    """Copy Ray Train's list of checkpoints, which it does not write whole or not at all."""
+    if snapshot.exists():
+        unfinished = snapshot.with_name(snapshot.name + ".unfinished")
+        shutil.copyfile(snapshot, unfinished)
+        unfinished.replace(_kept(snapshot))
+
+
+def mend(snapshot: Path) -> None:
+    """Put the copy in the list's place where a full disk or a kill left a part of it; without a copy there is no list."""
+    try:
+        json.loads(snapshot.read_text())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        snapshot.unlink()
+        if _kept(snapshot).exists():
+            shutil.copyfile(_kept(snapshot), snapshot)
+
+
+def _kept(snapshot: Path) -> Path:
+    return snapshot.with_name(snapshot.name + ".kept")
 
 
 def _cause(error: TrainingFailedError) -> str:

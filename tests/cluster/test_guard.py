@@ -118,3 +118,17 @@ def test_what_another_process_tells_is_settled_too(events, clock, tmp_path):
 def test_nothing_that_broke_is_nothing_to_recover(events):
     events.recovered("rollout", "c works")
     assert events.rows() == []
+
+
+def test_a_line_cut_short_spoils_no_other(events, tmp_path):
+    events.broke("learner", "rank 0: it died", "it starts again")
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('\n{"time": 3, "part": "lea')
+    events.recovered("learner", "step 2 is done")
+    assert [row["event"] for row in events.rows()] == ["broke", "recovered"]
+
+
+def test_what_finds_no_place_in_the_file_is_told_all_the_same(tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    Events(tmp_path / "folder").broke("learner", "rank 0: it died", "it starts again")
+    assert capsys.readouterr().err.startswith("codereason: learner: rank 0: it died; it starts again (")

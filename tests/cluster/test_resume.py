@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -30,8 +30,19 @@ PARTS = {
 ZYGOTE, ENGINE, RAYLET = "from zygote.serve import main", "VLLM::EngineCore", "raylet/raylet"
 
 
-def start(runs, name, *overrides):
-    command = [sys.executable, "-m", "cluster", "run", SMOKE, f"name={name}", "--runs", str(runs), "evaluation.every=null"]
+def start(runs, name, *overrides, inside=()):
+    command = [
+        *inside,
+        sys.executable,
+        "-m",
+        "cluster",
+        "run",
+        SMOKE,
+        f"name={name}",
+        "--runs",
+        str(runs),
+        "evaluation.every=null",
+    ]
     command += overrides
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -177,3 +188,43 @@ def test_an_engine_in_a_process_of_its_own_that_is_killed_is_replaced_with_its_r
         assert sampled == dict.fromkeys(sampled, 4)
         assert len(sampled) == 4
     assert failures(run)["rollout"] is not None
+
+
+@contextmanager
+def small_disk(place):
+    """A file system of 300 MiB at this place, for commands that begin as this says; and where others find it."""
+    place.mkdir()
+    command = f"mount -t tmpfs -o size=300m none {place} && echo there && exec sleep 3600"
+    holder = subprocess.Popen(["unshare", "-rm", "sh", "-c", command], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "there\n"
+        yield (
+            ["nsenter", f"--target={holder.pid}", "--user", "--mount", "--preserve-credentials", f"--wd={ROOT}"],
+            Path(f"/proc/{holder.pid}/root{place}"),
+        )
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def fill(disk):
+    with (disk / "filler").open("wb") as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_when_there_is_room(tmp_path, watched, whole):
+    with nothing_left(watched), small_disk(tmp_path / "small") as (inside, disk):
+        run = disk / "killed"
+        process = start(tmp_path / "small", "killed", inside=inside)
+        reached(process, run, "rl", 2)
+        fill(disk)
+        _, err = process.communicate(timeout=600)
+        assert process.returncode in (1, 2)
+        assert "No space left on device" in err
+        assert "Traceback" not in err
+        (disk / "filler").unlink()
+        finished(start(tmp_path / "small", "killed", inside=inside))
+        same(run, whole)
