@@ -206,5 +206,6 @@ def in_two_places(
     if fetched:
         show(f"fetched from {mirror}")
         events.broke("driver", "the run's folder is gone", f"the run was fetched from {mirror} and goes on from there")
-    with Mirroring(mirror, run, events, cluster.copy_every_s, cluster.grace_s):
+    # A run that is stopped has as long again for its engines.
+    with Mirroring(mirror, run, events, cluster.copy_every_s, (cluster.stop_wait_s - cluster.grace) / 2):
         yield

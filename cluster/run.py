@@ -3,13 +3,15 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
@@ -31,8 +33,8 @@ from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.guard import Guard
 from cluster.jobs.placement import Plan, learner_role
 from cluster.mirror import in_two_places
-from cluster.monitoring.loggers import figures, open_loggers, require_installed
-from cluster.monitoring.metrics import Monitor
+from cluster.monitoring.log import MetricsLog
+from cluster.monitoring.loggers import require_installed
 from cluster.monitoring.progress import counting, following
 from cluster.resuming import flat
 from cluster.runs import RunFolder, link_model, write_whole
@@ -235,10 +237,17 @@ def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSetti
         place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
         work=lambda: _train(job, stage, learner.supervised.train, supervised),
-        end=lambda: ray.get(log.end.remote(), timeout=60),
-        grace_s=job.settings.cluster.grace_s,
+        end=partial(_ask_to_end, log),
+        grace_s=job.settings.cluster.grace,
     )
     ray.get(log.close.remote(), timeout=60)
+
+
+def _ask_to_end(actor: Any) -> None:
+    """Ask the learner's workers, by the actor that they ask, to write a checkpoint and return."""
+    # One that has just died is replaced by one that does not know: then the grace runs out.
+    with suppress(RayError):
+        ray.get(actor.end.remote(), timeout=10)
 
 
 def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) -> None:
@@ -256,39 +265,6 @@ def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) 
         learner.launch.run(function, work, settings, job.run.checkpoints, name, deadline_s, broke)
     except learner.launch.NoRoom as error:
         raise learner.launch.LearnerFailed(not_started(learner_role(settings), deadline_s)) from error
-
-
-class MetricsLog:
-    """An actor beside the driver that writes the metrics of workers on any host into the run's folder."""
-
-    def __init__(self, run: RunFolder, stage: str, loggers: Sequence[str], shown: Mapping[str, Any]) -> None:
-        self._run = run
-        self._stage = stage
-        self._events = Events(run.events)
-        self._monitor = Monitor(shown["name"], stage)
-        self._loggers = open_loggers(loggers, run.path, shown)
-        self._ending = False
-
-    def end(self) -> None:
-        """The training is to write a checkpoint and return."""
-        self._ending = True
-
-    def ending(self) -> bool:
-        """Whether it is."""
-        return self._ending
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Append a row of metrics."""
-        self._run.log(self._stage, row)
-        self._events.progressed(("learner", "driver"), f"epoch {row['epoch']} of {self._stage} is done")
-        self._monitor.row(row)
-        for logger in self._loggers:
-            logger.log(row["step"], figures(self._stage, row))
-
-    def close(self) -> None:
-        """No row comes after."""
-        for logger in self._loggers:
-            logger.close()
 
 
 def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, weights: Path) -> None:
@@ -342,8 +318,8 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
         place=lambda row: row["step"] if settings.max_seconds is None else int(row["seconds"]),
         note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
         work=lambda: _train(job, stage, learner.policy.train, policy),
-        end=lambda: ray.get(stream.end.remote(), timeout=60),
-        grace_s=job.settings.cluster.grace_s,
+        end=partial(_ask_to_end, stream),
+        grace_s=job.settings.cluster.grace,
     )
     stopped: str = ray.get(stream.stopped.remote(), timeout=60)
     if stopped:

@@ -45,14 +45,20 @@ class ClusterSettings(Settings):
     """Custom resources that place the driver on a kind of node."""
     stop_wait_s: float = Field(120.0, ge=1)
     """How long a job that is stopped may take over it before it is killed."""
-    grace_s: float = Field(60.0, ge=0)
-    """How much of that the step under way and a last checkpoint may take; Ctrl-C waits as long, a second one does not."""
+    grace_s: float | None = Field(None, ge=0)
+    """How much of that the step under way and a last checkpoint may take, None being half of it; Ctrl-C waits as long, a
+    second one does not."""
+
+    @property
+    def grace(self) -> float:
+        """The grace that is meant."""
+        return self.stop_wait_s / 2 if self.grace_s is None else self.grace_s
 
     @model_validator(mode="after")
     def _ends_in_time(self) -> "ClusterSettings":
-        if self.grace_s >= self.stop_wait_s:
+        if self.grace >= self.stop_wait_s:
             raise ValueError(
-                f"grace_s ({self.grace_s:g}) must be less than stop_wait_s ({self.stop_wait_s:g}): engines end after it"
+                f"grace_s ({self.grace:g}) must be less than stop_wait_s ({self.stop_wait_s:g}): engines end after it"
             )
         return self
 

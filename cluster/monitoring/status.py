@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from cluster.config import load
+from cluster.events import Events, failures
 from cluster.runs import RunFolder, read_jsonl
 
 _RECENT = 10
@@ -16,6 +17,8 @@ _SILENT_FACTOR, _SILENT_S = 5, 120.0
 """A stage that is silent for so many of its steps, and so many seconds, looks ill."""
 _SCALINGS = 3
 """Changes of the pools' sizes by load that are shown, the last ones."""
+_FAILURES = 3
+"""So many of the last things that broke are told."""
 _STAGES = ("data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation")
 
 
@@ -53,6 +56,7 @@ def status_of(folder: Path, now: float | None = None) -> dict[str, Any]:
         found |= {"phases": phases(recent)}
     found["health"] = health(recent, age)
     found["scalings"] = read_jsonl(run.scalings)[-_SCALINGS:]
+    found["failures"] = failures(Events(run.events).rows())[-_FAILURES:]
     return found
 
 
@@ -135,6 +139,9 @@ def shown(found: Mapping[str, Any]) -> str:
         lines.append(
             f"scaled   {row['pool']} from {row['from']} to {row['to']} ({row['cause']}), {row['time']}: {row['reason']}"
         )
+    for one in found.get("failures", []):
+        state = "not yet recovered" if one["recovery_s"] is None else f"recovered after {_span(one['recovery_s'])}"
+        lines.append(f"broke    {one['part']}: {one['what']}; {state}")
     if "job" in found:
         job = found["job"]
         lines.append(f"job      {job['job']}: {job['status']} for {_span(job['seconds'])}. {job['message']}".rstrip())

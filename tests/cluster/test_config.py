@@ -130,6 +130,8 @@ CROSSED = {
     ("rl.max_tokens=512",): "rl.max_tokens (512) leaves no room for a prompt in rollout.max_length (512)",
     ("rollout.max_length=2048",): "rollout.max_length (2048) is beyond model.max_length (1024)",
     ("sft.max_seconds=10", "controls=[sft_longer]"): "sft.max_seconds: SFT must end by itself",
+    ("cluster.grace_s=120",): "cluster: grace_s (120) must be less than stop_wait_s (120)",
+    ("cluster.copy_to=http://user:pass@HOST/runs",): "cluster: copy_to has a password in it",
     ("rl.algorithm=rloo", "rl.std=sample"): "rl: std: must be left out with algorithm rloo",
     ("rl.algorithm=dapo", "rl.centred_intra=true"): "rl: centred_intra: needs algorithm bilevel",
     ("model.heads=3",): "model: hidden (128) divided by heads (3) must be one of 32, 64, 80",

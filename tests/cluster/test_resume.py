@@ -30,7 +30,7 @@ PARTS = {
 ZYGOTE, ENGINE, RAYLET = "from zygote.serve import main", "VLLM::EngineCore", "raylet/raylet"
 
 
-def start(runs, name, *overrides, inside=()):
+def start(runs, name, *overrides, inside=(), env=None):
     command = [
         *inside,
         sys.executable,
@@ -44,7 +44,7 @@ def start(runs, name, *overrides, inside=()):
         "evaluation.every=null",
     ]
     command += overrides
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finished(process):
@@ -188,6 +188,44 @@ def test_an_engine_in_a_process_of_its_own_that_is_killed_is_replaced_with_its_r
         assert sampled == dict.fromkeys(sampled, 4)
         assert len(sampled) == 4
     assert failures(run)["rollout"] is not None
+
+
+@pytest.fixture
+def nodes(head):
+    """Two nodes beside the head, each with room for a rollout replica."""
+    command = [Path(sys.executable).parent / "ray", "start", f"--address={head.address}", "--num-cpus=1", "--block"]
+    command += ["--node-ip-address=127.0.0.1", '--resources={"rollout": 1}', "--object-store-memory=100000000"]
+    started = [
+        subprocess.Popen(command, env=head.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    yield started
+    for one in started:
+        one.terminate()
+        one.wait(timeout=120)
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_is_named_and_its_replica_starts_on_another(tmp_path, head, nodes, whole):
+    run = tmp_path / "killed"
+    process = start(
+        tmp_path,
+        "killed",
+        f"cluster.address={head.address}",
+        "cluster.wait_for_nodes_s=60",
+        "rollout.resources={rollout: 1}",
+        env=head.environment,
+    )
+    reached(process, run, "rl", 2)
+    for node in nodes:
+        below = psutil.Process(node.pid).children(recursive=True)
+        if any(PARTS["rollout"] in " ".join(one.cmdline()) for one in below):
+            next(one for one in below if RAYLET in " ".join(one.cmdline())).kill()
+    out = finished(process)
+    same(run, whole)
+    assert failures(run).keys() == {"node", "rollout"}
+    assert re.search("^node: 127.0.0.1/.+ is gone; ", out, re.MULTILINE)
+    assert re.search("^rollout: recovered after .+ works$", out, re.MULTILINE)
 
 
 @contextmanager

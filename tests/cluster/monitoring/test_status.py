@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.config import BadInput, load
+from cluster.events import Events
 from cluster.monitoring.status import health, phases, shown, status_of
 from cluster.runs import RunFolder
 
@@ -55,6 +56,18 @@ def test_the_last_sizes_that_load_set_are_told_with_their_reasons(run):
     found = status_of(run.path)
     assert [one["to"] for one in found["scalings"]] == [3, 4, 5]
     assert "scaled   reward from 1 to 5 (queue), 2026-01-01T00:00:00+00:00: 40.0 groups at 1" in shown(found)
+
+
+def test_what_broke_is_told(run):
+    now = 100.0
+    events = Events(run.events, lambda: now)
+    events.broke("rollout", "a1b2 is gone", "another one starts")
+    events.broke("learner", "rank 0: it died", "it starts again")
+    now = 107.5
+    events.recovered("rollout", "c3d4 works")
+    text = shown(status_of(run.path)).splitlines()
+    assert "broke    rollout: a1b2 is gone; recovered after 7.5 s" in text
+    assert "broke    learner: rank 0: it died; not yet recovered" in text
 
 
 def test_a_control_is_measured_by_the_time_it_has(run):
