@@ -45,7 +45,7 @@ check: $(READY)
 # Known faults of the pinned packages, by PyPI's own list; a build's local label (+cpu) is none of its names.
 audit: $(VENV)/.audit/bin/pip-audit
 	sed 's/+[a-z0-9]*$$//' $(REQUIREMENTS) > $(VENV)/.audit/pinned.txt
-	$< --requirement $(VENV)/.audit/pinned.txt --no-deps --disable-pip --progress-spinner off
+	$< --requirement $(VENV)/.audit/pinned.txt --strict --no-deps --disable-pip --progress-spinner off
 
 $(VENV)/.audit/bin/pip-audit: requirements/audit.txt
 	$(PYTHON) -m venv $(VENV)/.audit

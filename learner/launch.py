@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray.train import CheckpointConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
+from ray.train import CheckpointConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.constants import (
     CHECKPOINT_MANAGER_SNAPSHOT_FILENAME,
     WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
 )
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-from ray.train.v2.api.config import FailureConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig
 
 from learner.settings import LearnerSettings
 
