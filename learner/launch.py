@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray.train import CheckpointConfig, ScalingConfig, TrainingFailedError, UserCallback
+from ray.train import CheckpointConfig, RunConfig, ScalingConfig, TrainingFailedError, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.constants import (
     CHECKPOINT_MANAGER_SNAPSHOT_FILENAME,
     WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
 )
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-from ray.train.v2.api.config import FailureConfig, RunConfig
+from ray.train.v2.api.config import FailureConfig
 
 from learner.settings import LearnerSettings
 
@@ -52,6 +52,7 @@ def run(
     # Ray Train tries again and again: so many times, and no more, make up the deadline.
     tries = settings.max_failures + 1
     os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = str(deadline_s / tries)
+    watchers: list[Any] = [_Watcher(broke, snapshot)]
     trainer = TorchTrainer(
         _started,
         # Pickled here, so that Ray Train's controller, which only hands it on, does not load what training needs.
@@ -71,7 +72,7 @@ def run(
             storage_path=str(storage.resolve()),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=settings.max_failures, controller_failure_limit=tries - 1),
-            callbacks=[_Watcher(broke, snapshot)],
+            callbacks=watchers,
         ),
     )
     try:
