@@ -33,9 +33,9 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-# Every part of a running job is killed once.
+# Every part of a running job is killed once, and a job is stopped between two checkpoints.
 chaos: $(READY)
-	$(BIN)/python -m pytest -m slow tests/cluster/test_resume.py
+	$(BIN)/python -m pytest -m slow tests/cluster/test_resume.py tests/cluster/test_stopping.py
 
 check: $(READY)
 	$(BIN)/ruff check .

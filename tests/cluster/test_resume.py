@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,22 @@ def test_a_run_whose_driver_is_killed_goes_on_when_it_is_started_again(tmp_path,
     same(run, whole)
     assert re.search("^driver: it was killed, or its machine was; ", out, re.MULTILINE)
     assert failures(run)["driver"] >= 0
+
+
+@pytest.mark.slow
+def test_a_run_whose_folder_is_lost_goes_on_from_its_second_place(tmp_path, watched, whole):
+    run, second = tmp_path / "killed", tmp_path / "second"
+    place = (f"cluster.copy_to={second.as_uri()}", "cluster.copy_every_s=1")
+    with nothing_left(watched):
+        process = start(tmp_path, "killed", *place)
+        reached(process, run, "rl", 4)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    shutil.rmtree(run)
+    out = finished(start(tmp_path, "killed", *place))
+    assert f"fetched from {second.as_uri()}/killed" in out
+    same(run, whole)
+    assert json.loads((second / "killed" / "summary.json").read_text()) == json.loads((run / "summary.json").read_text())
 
 
 def victim(process, words):
