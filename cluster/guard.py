@@ -91,9 +91,9 @@ class Pulse:
         self._answered[name] = self._clock()
 
     def silent(self) -> list[str]:
-        """Those who have answered before, and have not for too long. Who never has is still starting."""
+        """Those who were asked too long ago."""
         now = self._clock()
-        return [name for name, asked in self._asked.items() if name in self._answered and now - asked > self._silent_s]
+        return [name for name, asked in self._asked.items() if now - asked > self._silent_s]
 
 
 class Guard:
@@ -115,6 +115,8 @@ class Guard:
         self._pulse = Pulse(silent_s)
         self._pings: dict[str, Any] = {}
         """The question that each replica has not answered yet."""
+        self._working: set[str] = set()
+        """Replicas that were seen to work."""
         self._controller: int | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="guard", daemon=True)
@@ -160,10 +162,13 @@ class Guard:
             part: [name for name in names if name.startswith(f"{_REPLICA}{application}#")]
             for part, application in self._applications.items()
         }
-        self._ping([name for replicas in there.values() for name in replicas])
         for part, replicas in there.items():
             healthy = partial(_healthy, self._applications[part], len(replicas))
+            # One that starts may hold its interpreter for long, as it loads its libraries.
+            if not self._working >= set(replicas) and healthy():
+                self._working |= set(replicas)
             self._replicas[part].look([_short(name) for name in replicas], healthy)
+        self._ping([name for replicas in there.values() for name in replicas if name in self._working])
 
     def _look_at_controller(self) -> None:
         try:
