@@ -25,7 +25,7 @@ from cluster.guard import Guard
 from cluster.jobs.placement import Plan, nodes_of, plan, require, reward_role, roles, rollout_role
 from cluster.monitoring.dashboard import provision
 from cluster.settings import ClusterSettings
-from cluster.starting import await_pool
+from cluster.starting import await_pool, pool_errors
 
 _ANSWER_S = 10.0
 """Longest wait for a cluster's host to take a connection."""
@@ -217,10 +217,10 @@ class Pools:
         self, rollout_name: str, reward_name: str, model: Path, weights: Path
     ) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         settings, environment = self._settings, worker_environment()
-        scores = reward.deployment.deploy(reward_name, settings.reward, environment)
-        asked = rollout.deployment.deploy(
-            rollout_name, str(model), str(weights), settings.rollout, settings.seed, environment
-        )
+        folders = str(model), str(weights)
+        with pool_errors():
+            scores = reward.deployment.deploy(reward_name, settings.reward, environment)
+            asked = rollout.deployment.deploy(rollout_name, *folders, settings.rollout, settings.seed, environment)
         for name, role in ((reward_name, reward_role(settings.reward)), (rollout_name, rollout_role(settings.rollout))):
             await_pool(name, role, settings.cluster.start_deadline_s)
         return asked, scores

@@ -1,7 +1,8 @@
 """Waiting for workers to start, never for ever: a cluster that is full looks like a slow one to Serve and to Ray Train."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import ray
 from ray import serve
@@ -14,6 +15,15 @@ _LOOK_EVERY_S = 0.2
 
 class PoolNotStarted(RuntimeError):
     """Serve could not bring up a pool; the message holds its reason."""
+
+
+@contextmanager
+def pool_errors() -> Iterator[None]:
+    """What Serve refuses in the block, or is too busy to take, as PoolNotStarted."""
+    try:
+        yield
+    except (RuntimeError, TimeoutError) as error:
+        raise PoolNotStarted(f"Ray Serve did not take a pool: {error}") from error
 
 
 def await_pool(application: str, role: Role, deadline_s: float) -> None:

@@ -19,7 +19,7 @@ from cluster.experience.collection import Sampler
 from cluster.jobs.placement import rollout_role
 from cluster.session import connected, serving, worker_environment
 from cluster.settings import ClusterSettings
-from cluster.starting import await_pool
+from cluster.starting import await_pool, pool_errors
 from rl.benchmarks.asking import Question
 from rl.prompts import chat_ids
 from rl.seeds import derived_seed
@@ -169,7 +169,8 @@ class FolderModel:
         pool = self.rollout_settings()
         with connected(self.settings.cluster), serving([_APPLICATION]), tempfile.TemporaryDirectory() as unpublished:
             environment, folder = worker_environment(), str(self.folder.resolve())
-            handle = rollout.deployment.deploy(_APPLICATION, folder, unpublished, pool, self.settings.seed, environment)
+            with pool_errors():
+                handle = rollout.deployment.deploy(_APPLICATION, folder, unpublished, pool, self.settings.seed, environment)
             await_pool(_APPLICATION, rollout_role(pool), self.settings.cluster.start_deadline_s)
             asyncio.run(self._all(asked, note, Sampler(handle, folder, self.settings.deadline_s), pool.max_length))
         return Counter()
