@@ -18,13 +18,18 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo demo-controls test test-slow chaos check audit setup clean
+.PHONY: demo demo-controls study test test-slow chaos check audit setup clean
 
 demo: $(READY)
 	$(BIN)/codereason run configs/demo.yaml
 
 demo-controls: $(READY)
 	$(BIN)/codereason study configs/demo.yaml --seeds 1,2,3 name=demo-controls "controls=[sft_longer, terminal]"
+
+# Between one and two hours for each of three seeds, on two cores. It goes on where it was stopped.
+study: $(READY)
+	$(BIN)/codereason study configs/study.yaml --seeds 1,2,3
+	$(BIN)/codereason report runs/study --document docs/study.md
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2

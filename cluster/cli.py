@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.commands import audit, bench, jobs, programs, serve_sandbox, watch
+from cluster.commands import audit, bench, jobs, programs, serve_sandbox, study, watch
 from cluster.commands.ending import interruptible
 from cluster.commands.evaluate import evaluate_benchmark
 from cluster.commands.options import AsJson, ConfigFile, Overrides, Runs
@@ -37,6 +37,8 @@ app.command()(jobs.stop)
 app.command()(jobs.scale)
 app.command()(watch.status)
 app.command()(watch.dashboard)
+app.command()(study.study)
+app.command()(study.report)
 app.command()(programs.anchors)
 app.command()(programs.sandbox)
 app.command()(programs.score)
@@ -188,66 +190,6 @@ def evaluate(
         if value is not None:
             raise BadInput(f"eval {what}: {option} goes with a benchmark, not with a run's configuration")
     _carry_out(Path(what), overrides, runs, as_json, "eval")
-
-
-@app.command()
-def study(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "1,2,3",
-    runs: Runs = Path("runs"),
-    as_json: AsJson = False,
-) -> None:
-    """The same run with several seeds, and its figures over all of them. Resumes where it stopped."""
-    settings = load(config, overrides or [])
-    stay_on_loopback(settings)
-    from cluster.reports.page import write_report
-    from cluster.reports.tables import terminal_table
-    from cluster.study import carry_out_study
-
-    try:
-        chosen = [int(seed) for seed in seeds.split(",")]
-    except ValueError:
-        raise BadInput(f"--seeds {seeds}: must be whole numbers separated by commas") from None
-    if len(set(chosen)) != len(chosen):
-        raise BadInput(f"--seeds {seeds}: the same seed twice")
-    console = Console(stderr=as_json)
-    with interruptible():
-        folder = carry_out_study(settings, chosen, runs, console)
-    report = write_report(folder)
-    summary = json.loads((folder / "summary.json").read_text())
-    if as_json:
-        typer.echo(json.dumps(summary))
-    else:
-        console.print(terminal_table(summary))
-        console.print(f"report  {report}")
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run or a study: runs/NAME.")],
-    curve: Annotated[Path | None, typer.Option("--curve", help="Also write RL's rewards as a picture (SVG).")] = None,
-    tables: Annotated[Path | None, typer.Option("--tables", help="Also write the figures as Markdown.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write report.html anew."""
-    from cluster.reports.page import reward_curve_svg, write_report
-    from cluster.reports.tables import markdown_tables
-    from cluster.runs import write_whole
-
-    if not (folder / "config.yaml").exists() and not list(folder.glob("seed-*/config.yaml")):
-        raise BadInput(f"{folder}: no run and no study there (config.yaml is missing)")
-    for target in (curve, tables):
-        if target is not None and not target.resolve().parent.is_dir():
-            raise BadInput(f"{target}: no such folder")
-    if tables is not None:
-        if not (folder / "summary.json").exists():
-            raise BadInput(f"{folder}: not finished (summary.json is missing), so it has no figures yet")
-        write_whole(tables, markdown_tables(json.loads((folder / "summary.json").read_text())))
-    if curve is not None:
-        write_whole(curve, reward_curve_svg(folder))
-    path = write_report(folder)
-    typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
 
 _NO_PLACE = {

@@ -12,6 +12,7 @@ from learner.settings import LearnerSettings, PolicySettings, ScratchModel, Supe
 from reward.settings import RewardSettings
 from rl.anchors import StateText
 from rl.settings import Settings
+from rl.synthesis.generator import CALLABLE
 from rollout.settings import RolloutSettings
 
 
@@ -28,6 +29,8 @@ class GrammarSettings(Settings):
     largest: int = 40
     longest: int = 5
     anchors: int = Field(10, ge=1, le=10)
+    without: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _can_be_filled(self) -> "GrammarSettings":
@@ -37,6 +40,11 @@ class GrammarSettings(Settings):
                 raise ValueError(f"{name} ({low}, {high}) must be a range (least, most) from {least} up")
             if bound is not None and high > getattr(self, bound):
                 raise ValueError(f"{name} ({low}, {high}) reaches beyond {bound} ({getattr(self, bound)})")
+        for name in ("without", "calls"):
+            if unknown := [one for one in getattr(self, name) if one not in CALLABLE]:
+                raise ValueError(f"{name}: {unknown[0]} is none of what programs call: {', '.join(CALLABLE)}")
+        if self.calls and not set(self.calls) - set(self.without):
+            raise ValueError(f"calls ({', '.join(self.calls)}) leaves nothing that is not in without")
         return self
 
 

@@ -64,5 +64,5 @@ def _meant(settings: dict[str, Any]) -> dict[str, Any]:
     Without a `dtype` that follows from its number of GPUs, which may change.
     """
     dtype, gpus = settings.get("learner.dtype"), settings.get("learner.num_gpus", 0.0)
-    given = {key: value for key, value in settings.items() if value != {}}
+    given = {key: value for key, value in settings.items() if value not in ({}, [])}
     return given | {"learner.dtype": LearnerSettings.model_construct(dtype=dtype, num_gpus=gpus).precision}

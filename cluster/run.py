@@ -3,9 +3,9 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from cluster.events import Events, failures
 from cluster.experience.client import StreamClient
 from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.guard import Guard
-from cluster.jobs.placement import Plan, learner_role
+from cluster.jobs.placement import Plan as Placement
+from cluster.jobs.placement import learner_role
 from cluster.mirror import in_two_places
 from cluster.monitoring.log import MetricsLog
 from cluster.monitoring.loggers import require_installed
@@ -59,6 +60,9 @@ from rl.tokens import load_tokenizer
 
 disable_progress_bar()
 
+Plan = list[tuple[str, Callable[[], None]]]
+"""Stages in order, each with its work."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -69,6 +73,12 @@ class Job:
     console: Console
     pools: Pools
     events: Events
+    guard: Guard
+
+    @property
+    def weights(self) -> Path:
+        """Where its policy versions go."""
+        return weights_folder(self.settings.cluster, self.run.path)
 
     def stage(self, name: str, work: Callable[[], None]) -> None:
         """Do a stage unless it is done, and note how long it took."""
@@ -92,44 +102,60 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
     Raises:
         BadInput: the settings do not fit what is on disk or the data.
     """
+    with opened(settings, folder, console) as job:
+        do_stages(job, _plan(job, until))
+        if until is None:
+            write_summary(settings, job.run)
+    return job.run
+
+
+@contextmanager
+def opened(settings: RunSettings, folder: Path, console: Console) -> Iterator[Job]:
+    """A run in its folder, new or gone on with, which no other process touches for the length of the block.
+
+    Raises:
+        BadInput: the settings do not fit what is on disk, or another process is at it.
+    """
     run = RunFolder(folder.resolve())
     weights = weights_folder(settings.cluster, run.path)
     events, say = Events(run.events), partial(_say, console)
     guard = Guard(events, settings.cluster.silent_s, say)
-    job = Job(settings, run, console, Pools(settings, run.model("base"), weights, guard), events)
     with run.locked(), in_two_places(settings.cluster, settings.name, run.path, events, say):
         if run.was_killed:
             events.broke("driver", "it was killed, or its machine was", "this one goes on from the last checkpoint")
         changed = run.open(settings)
         if changed:
             say(f"changed: {'; '.join(changed)}")
-        plan = _plan(job, weights, until)
-        left = [name for name, _ in plan if name not in run.finished_stages()]
-        if left:
-            try:
-                with ray_session(settings, left) as dashboard, run.live(dashboard), guard:
-                    require_dashboard(settings.rollout, settings.reward, dashboard)
-                    for name, work in plan:
-                        job.stage(name, work)
-            finally:
-                shutil.rmtree(weights, ignore_errors=True)
-        if until is None:
-            write_summary(settings, run)
-    return run
+        yield Job(settings, run, console, Pools(settings, run.model("base"), weights, guard), events, guard)
+
+
+def do_stages(job: Job, plan: Plan) -> None:
+    """Do the stages that are left, in order; Ray is started if there are any."""
+    left = [name for name, _ in plan if name not in job.run.finished_stages()]
+    if not left:
+        return
+    settings = job.settings
+    try:
+        with ray_session(settings, left) as dashboard, job.run.live(dashboard), job.guard:
+            require_dashboard(settings.rollout, settings.reward, dashboard)
+            for name, work in plan:
+                job.stage(name, work)
+    finally:
+        shutil.rmtree(job.weights, ignore_errors=True)
 
 
 def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def placement_of(settings: RunSettings) -> Plan:
+def placement_of(settings: RunSettings) -> Placement:
     """Where the workers of a whole run would go; starts nothing but Ray itself."""
     stages = ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation", *settings.controls]
     with connected(settings.cluster):
         return placement_plan(settings, stages)
 
 
-def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callable[[], None]]]:
+def _plan(job: Job, until: str | None) -> Plan:
     """The stages to do, in order."""
     settings = job.settings
     require_installed(settings.loggers)
@@ -140,17 +166,17 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
         teacher = open_teacher(settings.data, job.run.path / "data")
         sources = open_sources(settings.data, settings.seed, teacher)
         difficulty = _difficulty(job)
-    plan: list[tuple[str, Callable[[], None]]] = [
-        ("data", lambda: _data(job, sources, teacher, difficulty)),
-        ("base", lambda: _base_model(job)),
-        ("sft", lambda: _supervised(job, "sft", "base", settings.sft)),
-        ("sft_evaluation", lambda: _evaluate(job, "sft", weights)),
-        ("rl", lambda: _policy(job, "rl", "sft", settings.rl, weights)),
-        ("rl_evaluation", lambda: _evaluate(job, "rl", weights)),
+    plan: Plan = [
+        ("data", lambda: make_data(job, sources, teacher, difficulty)),
+        ("base", lambda: make_base_model(job)),
+        ("sft", lambda: train_supervised(job, "sft", "base", settings.sft)),
+        ("sft_evaluation", lambda: measure(job, "sft")),
+        ("rl", lambda: train_policy(job, "rl", "sft", settings.rl)),
+        ("rl_evaluation", lambda: measure(job, "rl")),
     ]
     for control in settings.controls:
-        plan.append((control, partial(_control, job, control, weights)))
-        plan.append((f"{control}_evaluation", partial(_evaluate, job, control, weights)))
+        plan.append((control, partial(_control, job, control)))
+        plan.append((f"{control}_evaluation", partial(measure, job, control)))
     if until == "data":
         return plan[:1]
     if until == "sft":
@@ -160,17 +186,21 @@ def _plan(job: Job, weights: Path, until: str | None) -> list[tuple[str, Callabl
     return plan
 
 
-def _control(job: Job, control: str, weights: Path) -> None:
+def _control(job: Job, control: str) -> None:
     """Train a comparison for as long as RL took."""
     settings, seconds = job.settings, job.run.rows("rl")[-1]["seconds"]
     if control == "sft_longer":
-        _supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
+        train_supervised(job, control, "sft", settings.sft.model_copy(update={"max_seconds": seconds}))
         return
-    update: dict[str, Any] = {"steps": settings.rl.steps * 10, "max_seconds": seconds}
+    rl = for_seconds(settings.rl, seconds)
     if control != "rl_only":
-        update["algorithm"] = control
-    start_from = "base" if control == "rl_only" else "sft"
-    _policy(job, control, start_from, settings.rl.model_copy(update=update), weights)
+        rl = rl.model_copy(update={"algorithm": control})
+    train_policy(job, control, "base" if control == "rl_only" else "sft", rl)
+
+
+def for_seconds(settings: PolicySettings, seconds: float) -> PolicySettings:
+    """The same RL with a budget of wall time in place of its steps."""
+    return settings.model_copy(update={"steps": settings.steps * 10, "max_seconds": seconds})
 
 
 def _difficulty(job: Job) -> Difficulty | None:
@@ -186,13 +216,15 @@ def _difficulty(job: Job) -> Difficulty | None:
     return Difficulty(wanted, PoolMeasure(wanted, pools, settings.rollout.max_length, settings.seed))
 
 
-def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficulty: Difficulty | None) -> None:
+def make_data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficulty: Difficulty | None) -> None:
+    """Fill the four splits."""
     splits = [getattr(job.settings.data, name) for name in SPLITS]
     with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
         build(job.settings, sources, job.run, advance, teacher, difficulty)
 
 
-def _base_model(job: Job) -> None:
+def make_base_model(job: Job) -> None:
+    """Leave the model that training starts from."""
     if job.settings.pretrained is not None:
         link_model(model_folder(job.settings.pretrained, "pretrained:"), job.run.model("base"))
         return
@@ -212,7 +244,8 @@ def _examples(job: Job, split: str) -> list[Example]:
     return examples
 
 
-def _supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
+def train_supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
+    """SFT of the model that another stage left; `stage` is what it is called."""
     run = job.run
     metrics_log: Any = ray.remote(MetricsLog)
     log = metrics_log.options(num_cpus=0, scheduling_strategy=beside_the_driver()).remote(
@@ -267,7 +300,8 @@ def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) 
         raise learner.launch.LearnerFailed(not_started(learner_role(settings), deadline_s)) from error
 
 
-def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, weights: Path) -> None:
+def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings) -> None:
+    """RL of the model that another stage left; `stage` is what it is called."""
     rollout, reward = job.pools.start()
     run = job.run
     actor: Any = ray.remote(ExperienceStream)
@@ -305,7 +339,7 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     policy = learner.policy.PolicyJob(
         model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),
-        weights_folder=str(weights),
+        weights_folder=str(job.weights),
         experience=StreamClient(stream),
         settings=settings,
         learner=job.settings.learner,
@@ -328,20 +362,25 @@ def _policy(job: Job, stage: str, start_from: str, settings: PolicySettings, wei
     ray.kill(stream)
 
 
-def _evaluate(job: Job, stage: str, weights: Path) -> None:
+def measure(job: Job, stage: str, split: str = "heldout", *, anchors: bool = True) -> None:
+    """Evaluate the model that a stage left on a split, whose programs are shown with their anchors or without."""
     rollout, reward = job.pools.start()
     tokenizer = load_tokenizer(job.run.model("base"))
     limits = job.settings.rollout.max_length, job.settings.rl.max_tokens
+    problems = read_split(job.run.split(split))
+    if not anchors:
+        problems = [replace(one, instrumented=one.code) for one in problems]
     # The summary's `problems` says how many prompts left room for their responses.
-    problems = [one for one in read_split(job.run.split("heldout")) if leaves_room(one, tokenizer, *limits)]
-    with counting(job.console, f"{stage} evaluation", 2 * len(problems)) as advance:
+    problems = [one for one in problems if leaves_room(one, tokenizer, *limits)]
+    which = ("" if split == "heldout" else f", {split}") + ("" if anchors else ", no anchors")
+    with counting(job.console, f"{stage} evaluation{which}", 2 * len(problems)) as advance:
         evaluate_weights(
             rollout,
             reward,
-            weights,
+            job.weights,
             job.run.model(stage),
             problems,
-            job.run.evaluation(stage),
+            job.run.evaluation(stage, split, anchors=anchors),
             samples=job.settings.evaluation.samples,
             max_tokens=job.settings.rl.max_tokens,
             in_flight=job.settings.evaluation.in_flight,

@@ -46,9 +46,10 @@ class RunFolder:
         """The Hugging Face folder that a stage leaves; RL's is the run's result."""
         return self.trained_model if stage == "rl" else self.path / "models" / stage
 
-    def evaluation(self, stage: str) -> Path:
-        """The held-out responses of the model that a stage left."""
-        return self.path / "evaluations" / f"{stage}.jsonl"
+    def evaluation(self, stage: str, split: str = "heldout", *, anchors: bool = True) -> Path:
+        """The responses of the model that a stage left to a split, whose programs it saw with anchors or without."""
+        kind = ("" if split == "heldout" else f".{split}") + ("" if anchors else ".no-anchors")
+        return self.path / "evaluations" / f"{stage}{kind}.jsonl"
 
     def rollouts(self, stage: str) -> Path:
         """The folder of a stage's scored trajectories, a file a step."""

@@ -138,11 +138,11 @@ def build(
     for split in splits:
         wanted: SplitSettings = getattr(settings.data, split.name)
         try:
-            _fill(split, wanted, sources[split.name], factory)
+            fill(split, wanted, sources[split.name], factory)
         except TeacherDown as error:
             down.append(f"{error}; {split.name} has {len(split.problems)} of {wanted.problems} problems")
             continue
-        _require_enough(split, wanted)
+        require_enough(split, wanted)
         write_split(run.split(split.name), split.problems)
     if down:
         raise BadInput(f"{'; '.join(down)}; everything is kept, the same command goes on from there")
@@ -173,7 +173,7 @@ def _quiet() -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
-def _fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) -> None:
+def fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) -> None:
     """Make, screen, measure and teach waves of candidates until there are enough problems, or no more to try.
 
     Raises:
@@ -252,7 +252,7 @@ def _take(split: Split, rows: list[dict[str, Any]]) -> int:
     return len(problems)
 
 
-def _require_enough(split: Split, wanted: SplitSettings) -> None:
+def require_enough(split: Split, wanted: SplitSettings) -> None:
     """Raises BadInput where a split holds less than it must."""
     told = json.dumps(split.reasons)
     listed = wanted.file or (wanted.dataset.path if wanted.dataset else None)

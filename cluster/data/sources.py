@@ -112,12 +112,13 @@ def open_sources(settings: DataSettings, seed: int, teacher: Teacher | None = No
     for path in settings.filters.benchmarks:
         deque(benchmark_texts(path), maxlen=0)
     return {
-        name: _open(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed, teacher)
+        name: open_source(name, getattr(settings, name), settings.heldout_seed if name == "heldout" else seed, teacher)
         for name in SPLITS
     }
 
 
-def _open(name: str, split: SplitSettings, seed: int, teacher: Teacher | None) -> Source:
+def open_source(name: str, split: SplitSettings, seed: int, teacher: Teacher | None) -> Source:
+    """The source of one split. Raises BadInput as `open_sources` does."""
     if split.asks_teacher and teacher is None:
         raise BadInput(f"data.{name}: asks a teacher, and none is asked here; give it another source, and chains: true")
     if split.teacher is not None and teacher is not None:

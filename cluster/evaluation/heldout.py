@@ -79,7 +79,7 @@ def _row(problem: Problem, decoding: str, judged: Sequence[Trajectory]) -> dict[
         "call": problem.call,
         "output": problem.output,
         "responses": [
-            {"text": trajectory.text, **{key: score[key] for key in kept}}
+            {"text": trajectory.text, "tokens": len(trajectory.completion.token_ids), **{key: score[key] for key in kept}}
             for trajectory, score in zip(judged, scores, strict=True)
         ],
     }

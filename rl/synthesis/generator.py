@@ -18,6 +18,9 @@ from rl.synthesis.replay import Step, replay
 GENERATOR = "generator"
 """The `source` of its problems."""
 
+CALLABLE = ("append", "len", "max", "min", "sorted")
+"""The functions and methods that its programs call."""
+
 _INT_NAMES = ("n", "k", "a", "b", "c", "x", "y", "total", "count", "best", "last")
 _LIST_NAMES = ("nums", "items", "out", "rest", "part", "row")
 
@@ -40,6 +43,10 @@ class Grammar:
     """How often an assignment makes a new name where it could also reuse one."""
     anchors: int = 10
     """No program executes more print anchors than this."""
+    without: tuple[str, ...] = ()
+    """Of `CALLABLE`, what no program calls."""
+    calls: tuple[str, ...] = ()
+    """Of `CALLABLE`, what every program calls at least one of; empty asks for none."""
 
 
 @dataclass(slots=True)
@@ -74,7 +81,10 @@ class _Draft:
         return name if name != other and self.rng.random() < 0.6 else str(self.rng.randint(1, 9))
 
     def keep(self, lines: Sequence[str]) -> bool:
-        """Runs the lines on a copy of the values; adds them to the program if all values stay small."""
+        """Runs the lines on a copy of the values; adds them to the program if it may call what they call and all values stay
+        small."""
+        if self.grammar.without and called("\n".join(lines)) & set(self.grammar.without):
+            return False
         env = copy.deepcopy(self.env)
         try:
             steps = list(replay(ast.parse("\n".join(lines)).body, env))
@@ -158,6 +168,19 @@ def generate(seed: int, index: int, grammar: Grammar) -> tuple[str, str]:
         The source of a function `f`, and a call such as `f([3, 1], 2)`.
     """
     rng = random.Random(f"{seed}/{index}")
+    while True:
+        code, call = _program(rng, grammar)
+        if not grammar.calls or called(code) & set(grammar.calls):
+            return code, call
+
+
+def called(code: str) -> set[str]:
+    """Names of the functions and methods that a text of statements calls."""
+    functions = (node.func for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
+    return {function.attr if isinstance(function, ast.Attribute) else ast.unparse(function) for function in functions}
+
+
+def _program(rng: random.Random, grammar: Grammar) -> tuple[str, str]:
     items = [rng.randint(*grammar.argument) for _ in range(rng.randint(*grammar.list_length))]
     values: Env = {rng.choice(_LIST_NAMES[:2]): items, rng.choice(_INT_NAMES[:5]): rng.randint(*grammar.argument)}
     draft = _Draft(rng, grammar, dict(values))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rl.anchors import instrument
-from rl.synthesis.generator import Grammar, generate
+from rl.synthesis.generator import CALLABLE, Grammar, called, generate
 
 
 def executed(code, call):
@@ -48,3 +48,23 @@ def test_a_program_reads_like_one():
 def test_the_answer_cannot_be_guessed():
     answers = [repr(executed(*generate(1, index, Grammar(statements=(3, 5))))[1]) for index in range(400)]
     assert max(answers.count(answer) for answer in answers) <= 12
+
+
+def test_what_a_grammar_leaves_out_is_never_called():
+    unseen = ("append", "max", "sorted")
+    programs = [generate(1, index, Grammar(without=unseen))[0] for index in range(150)]
+    assert set().union(*map(called, programs)) == {"len", "min"}
+
+
+def test_what_a_grammar_wants_is_called_by_every_program():
+    programs = [generate(1, index, Grammar(calls=("max", "sorted")))[0] for index in range(100)]
+    assert all({"max", "sorted"} & called(code) for code in programs)
+
+
+def test_programs_call_nothing_else():
+    programs = [generate(2, index, Grammar(statements=(4, 6)))[0] for index in range(300)]
+    assert set().union(*map(called, programs)) == set(CALLABLE)
+
+
+def test_calls_are_found_by_the_names_of_functions_and_methods():
+    assert called("a.append(len(b))\nc = sorted(a)[0]") == {"append", "len", "sorted"}

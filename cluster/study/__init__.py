@@ -1,0 +1,1 @@
+"""Studies: one run with several seeds, or a recipe and its variants side by side."""

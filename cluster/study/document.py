@@ -1,0 +1,128 @@
+"""A study's document: its places are filled with tables and pictures made from the CSV files, and from nothing else.
+
+A place is `<!-- study: NAME -->` .. `<!-- /study -->`; what stood between is replaced. Names are those of the comparisons,
+and `spent`, `anchors`, `generalisation` and `kinds`.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from cluster.config import BadInput
+from cluster.reports.charts import LIGHT, Chart, Series, line_chart
+from cluster.reports.intervals import Interval, interval_chart
+from cluster.runs import write_whole
+from cluster.study.figures import FIGURES, TRAINING, read_figures, read_training
+from cluster.study.settings import SETTINGS, Comparison, StudySettings, read_settings
+from cluster.study.tables import (
+    Numbers,
+    anchors_table,
+    comparison_table,
+    generalisation_table,
+    kinds_table,
+    spent_table,
+)
+
+_PLACE = re.compile(r"(<!-- study: (?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /study -->)", re.DOTALL)
+_TABLES = {
+    "spent": spent_table,
+    "anchors": anchors_table,
+    "generalisation": generalisation_table,
+    "kinds": kinds_table,
+}
+_CURVES = {
+    "final_reward": ("right answers to training problems", True),
+    "right_answer_wrong_steps": ("of right answers, those with a wrong step", True),
+    "entropy": ("entropy in nats a token", False),
+    "response_length": ("tokens of a response", False),
+}
+"""Of a comparison's arms over RL's steps: what it shows, and whether that is a share."""
+
+
+def write_document(study: Path, document: Path) -> None:
+    """Fill a document from a study's folder; its pictures, and copies of the CSV files, go beside it under its name.
+
+    Args:
+        study: holds `study.yaml` and both CSV files; may be that place itself.
+        document: Markdown with places; made, with all of them, where it is missing.
+
+    Raises:
+        BadInput: a file is missing or wrong, or a place has a name that nothing is known of.
+    """
+    settings = read_settings(study / SETTINGS)
+    numbers, training = Numbers(read_figures(study / FIGURES)), read_training(study / TRAINING)
+    beside = document.with_suffix("")
+    beside.mkdir(parents=True, exist_ok=True)
+    for name in (SETTINGS, FIGURES, TRAINING):
+        if (study / name).resolve() != (beside / name).resolve():
+            shutil.copyfile(study / name, beside / name)
+    text = document.read_text() if document.exists() else _bare(settings)
+    places = [found["name"] for found in _PLACE.finditer(text)]
+    known = [*settings.comparisons, *_TABLES]
+    if unknown := [name for name in places if name not in known]:
+        raise BadInput(f"{document}: study: {unknown[0]} is none of {', '.join(known)}")
+    filled = {name: _filled(name, settings, numbers, training, beside) for name in places}
+    write_whole(document, _PLACE.sub(lambda found: f"{found[1]}{filled[found['name']]}{found[4]}", text))
+
+
+def _bare(settings: StudySettings) -> str:
+    titles = {name: one.title for name, one in settings.comparisons.items()} | {name: name.capitalize() for name in _TABLES}
+    places = [f"## {title}\n\n<!-- study: {name} -->\n<!-- /study -->\n" for name, title in titles.items()]
+    return "\n".join([f"# {settings.name}\n", *places])
+
+
+def _filled(
+    name: str, settings: StudySettings, numbers: Numbers, training: Sequence[Mapping[str, Any]], beside: Path
+) -> str:
+    if not numbers.arms:
+        return ""
+    parts = [f"Accuracies in per cent, gains in points; seeds {', '.join(numbers.seeds)}."]
+    if name in _TABLES:
+        return "\n\n".join([*parts, _TABLES[name](settings, numbers)]) + "\n"
+    comparison = settings.comparisons[name]
+    pictures = {"gains": _gains(comparison, settings, numbers), **_curves(comparison, settings, training)}
+    parts.append(comparison_table(comparison, settings, numbers))
+    for what, picture in pictures.items():
+        if picture is not None:
+            file = beside / f"{name}-{what.replace('_', '-')}.svg"
+            write_whole(file, picture)
+            parts.append(f"![{comparison.title}: {what.replace('_', ' ')}]({beside.name}/{file.name})")
+    return "\n\n".join(parts) + "\n"
+
+
+def _gains(comparison: Comparison, settings: StudySettings, numbers: Numbers) -> str | None:
+    rows = []
+    for arm in comparison.arms:
+        found = numbers.whole(arm, "heldout", "greedy", "final_gain")
+        if found is not None and found.low is not None and found.high is not None:
+            marks = tuple(numbers.by_seed(arm, "heldout", "greedy", "final_gain"))
+            rows.append(Interval(settings.labels[arm], found.value, found.low, found.high, marks))
+    title = f"{comparison.title}: gain over SFT in greedy final answers"
+    return interval_chart(title, rows, "gain; small marks are seeds") if rows else None
+
+
+def _curves(comparison: Comparison, settings: StudySettings, training: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for field, (what, percent) in _CURVES.items():
+        arms = [arm for arm in comparison.arms if any(row["arm"] == arm for row in training)]
+        lines = [
+            Series(settings.labels[arm], points, colour)
+            for colour, arm in enumerate(arms)
+            if (points := mean_curve([row for row in training if row["arm"] == arm], field))
+        ]
+        chart = Chart(f"{comparison.title}: {what}", (), percent=percent, smoothed=True, width=640)
+        found[field] = line_chart(chart, lines, LIGHT) if lines else None
+    return found
+
+
+def mean_curve(rows: Sequence[Mapping[str, Any]], field: str) -> list[tuple[float, float]]:
+    """A metric over RL's steps, its mean over seeds at each step that all seeds have it at."""
+    seeds = {row["seed"] for row in rows}
+    by_step: dict[float, list[float]] = {}
+    for row in rows:
+        if row[field] is not None:
+            by_step.setdefault(row["step"], []).append(row[field])
+    return [(step, fmean(values)) for step, values in sorted(by_step.items()) if len(values) == len(seeds)]

@@ -1,0 +1,107 @@
+"""A study's file: its arms make runs, and what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster.config import BadInput
+from cluster.study.settings import SFT, is_study, keep_settings, load_study, merged, read_settings
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+STUDY = CONFIGS / "study.yaml"
+DEMO = CONFIGS / "demo.yaml"
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a small study with these parts changed."""
+
+    def write(**parts):
+        raw = {
+            "name": "toy",
+            "recipe": str(CONFIGS / "smoke.yaml"),
+            "arms": {"one": {"label": "One"}, "other": {"label": "Other", "seconds_of": "one"}},
+            "comparisons": {"both": {"title": "Both", "arms": [SFT, "one", "other"]}},
+        }
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(merged(raw, parts)))
+        return path
+
+    return write
+
+
+def test_a_study_is_told_from_a_run():
+    assert is_study(STUDY)
+    assert not is_study(DEMO)
+
+
+def test_the_study_that_comes_along_has_every_arm_of_the_question():
+    study = load_study(STUDY, [])
+    rl = {arm: study.run_settings(arm, 3).rl for arm in study.settings.arms}
+    assert {rl[arm].lam for arm in study.settings.comparisons["lambda"].arms[1:]} == {0.1, 0.3, 1.0}
+    assert rl[study.settings.comparisons["lambda"].arms[0]].algorithm == "step"  # lambda 0
+    assert {rl[arm].group_size for arm in study.settings.comparisons["group"].arms} == {4, 5, 8, 16}
+    assert rl["centred"].centred_intra
+    assert study.settings.arms["rl-only"].start == "base"
+    assert {rl[arm].groups * rl[arm].group_size for arm in rl} == {255, 256}
+    assert study.run_settings("terminal", 3).name == "study-seed-3-terminal"
+
+
+def test_no_arm_changes_data_or_sft_that_all_arms_of_a_seed_share():
+    study = load_study(STUDY, [])
+    trunk = study.run_settings(SFT, 2)
+    for arm in study.settings.arms:
+        own = study.run_settings(arm, 2)
+        assert (own.data, own.sft, own.model, own.evaluation) == (trunk.data, trunk.sft, trunk.model, trunk.evaluation)
+
+
+def test_unseen_calls_are_kept_out_of_all_that_is_trained_on():
+    data = load_study(STUDY, []).run_settings(SFT, 1).data
+    further = load_study(STUDY, []).settings.further
+    for split in (data.sft, data.validation, data.rl, data.heldout, further["longer"]):
+        assert split.grammar.without == further["unseen"].grammar.calls
+    assert further["longer"].grammar.statements[0] > data.rl.grammar.statements[1]
+
+
+def test_a_choice_keeps_the_files_order_and_what_is_left_of_the_comparisons(written):
+    settings = load_study(written(), ["arms=[one]"]).settings
+    assert list(settings.arms) == ["one"]
+    assert settings.comparisons["both"].arms == [SFT, "one"]
+    assert list(load_study(written(), ["arms=[other, one, sft]"]).settings.arms) == ["one", "other"]
+
+
+def test_overrides_reach_all_arms_and_an_arms_own_settings_win(written):
+    path = written(arms={"one": {"label": "One", "set": {"rl": {"lam": 0.7}}}})
+    study = load_study(path, ["set.rl.steps=3", "set.rl.lam=0.1"])
+    assert (study.run_settings("one", 1).rl.steps, study.run_settings("one", 1).rl.lam) == (3, 0.7)
+    assert study.run_settings("other", 1).rl.lam == 0.1
+
+
+@pytest.mark.parametrize(
+    ("parts", "overrides", "told"),
+    [
+        ({}, ["arms=[none]"], "none is none of sft, one, other"),
+        ({}, ["arms=[other]"], "arms.other.seconds_of: one is no RL arm before it"),
+        ({"arms": {"more": {"label": "x", "learns": "sft"}}}, [], "seconds_of: more SFT must be told"),
+        ({"arms": {"sft": {"label": "x"}}}, [], "arms.sft: is there always"),
+        ({"comparisons": {"both": {"arms": ["two"]}}}, [], "comparisons.both: two is no arm"),
+        ({"further": {"rl": {"problems": 3}}}, [], "further.rl: is one of a run's own splits"),
+        ({"arms": {"one": {"set": {"rl": {"lamb": 1}}}}}, [], "arms.one.set: rl.lamb: "),
+        ({"set": {"rl": {"lam": -1}}}, [], "set: rl.lam: "),
+        ({"set": {"controls": ["terminal"]}}, [], "controls: a study compares arms in their place"),
+    ],
+)
+def test_what_is_wrong_is_named(written, parts, overrides, told):
+    with pytest.raises(BadInput, match=r"^[^\n]+$") as refused:
+        load_study(written(**parts), overrides)
+    assert told in str(refused.value)
+
+
+def test_a_folder_keeps_what_arms_are_measured_on_and_arms_may_come_later(written, tmp_path):
+    path = tmp_path / "kept" / "study.yaml"
+    keep_settings(load_study(written(), ["arms=[one]"]).settings, path)
+    keep_settings(load_study(written(arms={"late": {"label": "Late"}}), ["arms=[late]"]).settings, path)
+    assert list(read_settings(path).arms) == ["one", "late"]
+    with pytest.raises(BadInput, match="started with another set"):
+        keep_settings(load_study(written(), ["set.rl.steps=3"]).settings, path)
