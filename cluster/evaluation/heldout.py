@@ -75,6 +75,7 @@ def _row(problem: Problem, decoding: str, judged: Sequence[Trajectory]) -> dict[
         "id": problem.id,
         "decoding": decoding,
         **{measure: fmean(accuracy[measure] for accuracy in accuracies) for measure in MEASURES},
+        "task": str(problem.task),
         "instrumented": problem.instrumented,
         "call": problem.call,
         "output": problem.output,

@@ -14,7 +14,8 @@ from cluster.evaluation.files import known
 from reward.reval import Observation, RunNotTraced, observe, output_is_exact, output_is_right, state_is_right
 from reward.sandbox import Sandbox
 from rl.benchmarks import reval
-from rl.benchmarks.results import RULES, Judged, group
+from rl.benchmarks.families import method_families, program_traits
+from rl.benchmarks.results import RULES, Judged
 from rl.benchmarks.reval import RevalRun
 from rl.benchmarks.reval_state import state_answer, state_is_exact
 
@@ -61,8 +62,13 @@ def judge_reval(
     places = questions(read_runs(data))
     known(predictions, places, source)
     truths: dict[str, tuple[list[Observation], list[Observation]] | None] = {}
+    traits_of: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {}
     for name, responses in predictions.items():
         task, run, number = places[name]
+        code = run.program.code
+        if code not in traits_of:
+            traits_of[code] = program_traits(code), method_families(code)
+        common, families = traits_of[code]
         if run.id not in truths:
             truths = {run.id: _truths(sandbox, run)}  # Answers come run by run; others are traced again.
         truth = truths[run.id]
@@ -72,13 +78,13 @@ def judge_reval(
         official, by_frame = truth
         judge = _JUDGES[task]
         verdicts = [judge(sandbox, run, number, text, official, by_frame) for text in responses]
-        traits = {"lines": group("lines", sum(bool(line.strip()) for line in run.program.code.split("\n")))}
+        traits = {**common}
         if task == "state":
             values = by_frame[number].values
             traits["type"] = "Nil" if values is None else values[0][0]
         if task == "coverage":
             traits["line"] = _RUNS if by_frame[number].ran else "does not run"
-        yield task, Judged(name, tuple(v[0] for v in verdicts), tuple(v[1] for v in verdicts), traits)
+        yield task, Judged(name, tuple(v[0] for v in verdicts), tuple(v[1] for v in verdicts), traits, families)
 
 
 def _truths(sandbox: Sandbox, run: RevalRun) -> tuple[list[Observation], list[Observation]] | None:

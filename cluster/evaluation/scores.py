@@ -12,11 +12,11 @@ from reward.official import LIMITS, official_verdicts
 from reward.sandbox import Sandbox
 from reward.scoring import score_group
 from reward.tracing import trace
-from rl.anchors import ProgramError, instrument
+from rl.anchors import instrument
 from rl.answers import UnreadableAnswer, literal
 from rl.benchmarks import codegen, cruxeval, livecodebench
 from rl.benchmarks.codegen import CodingProblem
-from rl.benchmarks.families import method_families
+from rl.benchmarks.families import lines_group, method_families, program_traits
 from rl.benchmarks.results import Judged, group
 from rl.problems import Problem, Task
 from rl.responses import parse
@@ -93,7 +93,7 @@ def _judged(
         id=name,
         strict=tuple(None if fault else score.final_reward == 1.0 for score, fault in zip(scores, faults, strict=True)),
         official=tuple(official_verdicts(sandbox, checks)),
-        traits={"anchors": group("anchors", len(states)), "lines": _lines(code), "type": _type(output)},
+        traits={"anchors": group("anchors", len(states)), "lines": lines_group(code), "type": _type(output)},
         families=method_families(code),
         steps=tuple(None if fault else tuple(score.step_rewards) for score, fault in zip(scores, faults, strict=True)),
     )
@@ -133,19 +133,8 @@ def judge_codegen(
             strict = [
                 passed and passes_asserted(sandbox, program, problem) for passed, program in zip(base, programs, strict=True)
             ]
-        yield Judged(name, tuple(strict), tuple(official), _program_traits(problem.canonical))
-
-
-def _program_traits(code: str) -> dict[str, str]:
-    try:
-        anchors = len(instrument(code, None).anchors)
-    except ProgramError:
-        return {"lines": _lines(code)}
-    return {"anchors": group("anchors", anchors), "lines": _lines(code)}
-
-
-def _lines(code: str) -> str:
-    return group("lines", sum(bool(line.strip()) for line in code.split("\n")))
+        families = method_families(problem.canonical)
+        yield Judged(name, tuple(strict), tuple(official), program_traits(problem.canonical), families)
 
 
 def _type(output: str) -> str:

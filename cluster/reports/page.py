@@ -181,12 +181,12 @@ def _cases(run: RunFolder) -> Row:
     for id in both:
         kinds.setdefault(_kind(before[id], after.get(id)), []).append(id)
     models = {MODELS["sft"]: before, **({MODELS["rl"]: after} if after else {})}
-    asks_input = _asks_input(run)
+    task = _heldout_task(run)
     return {
         "counts": {kind: len(kinds[kind]) for kind in dict.fromkeys(_TURN) if kind in kinds},
         "problems": len(both),
         "after": bool(after),
-        "shown": [_case(kind, id, models, asks_input) for kind, id in _in_turns(kinds)],
+        "shown": [_case(kind, id, models, task) for kind, id in _in_turns(kinds)],
     }
 
 
@@ -212,8 +212,8 @@ def _in_turns(kinds: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     return sorted(chosen, key=lambda case: turn.index(case[0]))
 
 
-def _case(kind: str, id: str, models: Mapping[str, Mapping[str, Row]], asks_input: bool) -> Row:
-    """One problem with, for each model, what its response states at every anchor."""
+def _case(kind: str, id: str, models: Mapping[str, Mapping[str, Row]], task: str) -> Row:
+    """One problem with, for each model, what its response states at every anchor; `task` is the split's."""
     row = next(iter(models.values()))[id]
     responses = {name: rows[id]["responses"][0] for name, rows in models.items()}
     traces = [response["states"] for response in responses.values()]
@@ -233,7 +233,7 @@ def _case(kind: str, id: str, models: Mapping[str, Mapping[str, Row]], asks_inpu
         "answers": [
             {"said": response["answer"], "right": response["final_reward"] == 1.0} for response in responses.values()
         ],
-        "right_answer": f"any call that returns {row['output']}" if asks_input else row["output"],
+        "right_answer": f"any call that returns {row['output']}" if row.get("task", task) == "input" else row["output"],
         "beyond": {
             name: more for name, one in responses.items() if (more := len(one["predicted"]) - len(one["states"])) > 0
         },
@@ -253,10 +253,11 @@ def _cell(response: Row, place: int) -> Row | None:
     }
 
 
-def _asks_input(run: RunFolder) -> bool:
+def _heldout_task(run: RunFolder) -> str:
+    """What the held-out split asks for; its rows say it themselves where it asks for both."""
     config = run.path / "config.yaml"
     settings = yaml.safe_load(config.read_text()) if config.exists() else {}
-    return bool(settings.get("data", {}).get("heldout", {}).get("task") == "input")
+    return str(settings.get("data", {}).get("heldout", {}).get("task", "output"))
 
 
 def _training_group(run: RunFolder) -> Row | None:

@@ -3,7 +3,7 @@
 Every arm stands in one place, as its name and what it changes of the recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -131,12 +131,16 @@ def load_study(path: Path, overrides: list[str]) -> Study:
         BadInput: a file cannot be read; a field is unknown, missing or wrong; an arm is none.
     """
     raw = read_mapping(path)
-    arms = raw["arms"]
+    chosen = None
     for one in overrides:
+        arms = raw["arms"]
         override(raw, one)
-    chosen = raw["arms"]
-    if isinstance(chosen, list):
-        raw |= _only(path, raw, arms, chosen)
+        if isinstance(raw["arms"], list):
+            chosen, raw["arms"] = raw["arms"], arms
+    if not isinstance(raw["arms"], dict):
+        raise BadInput(f"{path}: arms: must be a mapping of names to arms")
+    if chosen is not None:
+        raw |= _only(path, raw, chosen)
     try:
         settings = StudySettings.model_validate(raw)
     except ValidationError as error:
@@ -148,8 +152,9 @@ def load_study(path: Path, overrides: list[str]) -> Study:
     return study
 
 
-def _only(path: Path, raw: Mapping[str, Any], arms: Mapping[str, Any], chosen: list[Any]) -> dict[str, Any]:
+def _only(path: Path, raw: Mapping[str, Any], chosen: Sequence[Any]) -> dict[str, Any]:
     """The chosen arms in the file's order, and what is left of the comparisons."""
+    arms = raw["arms"]
     if unknown := [name for name in chosen if name not in (SFT, *arms)]:
         raise BadInput(f"{path}: arms: {unknown[0]} is none of {', '.join((SFT, *arms))}")
     kept = {SFT, *chosen}

@@ -1,6 +1,12 @@
-"""Which families of methods a program uses: the papers' models are weakest where strings are worked on."""
+"""What programs are like: their length, their anchors, and which families of methods they use.
+
+The papers' models are weakest where strings are worked on.
+"""
 
 import ast
+
+from rl.anchors import ProgramError, instrument
+from rl.benchmarks.results import group
 
 _TYPES = (str, list, dict, set)
 _OWN = {
@@ -32,3 +38,17 @@ def method_families(code: str) -> tuple[str, ...]:
     found = [kind for kind, names in _OWN.items() if called & names]
     found += ["shared"] if called & _SHARED else []
     return tuple(sorted(found)) or ("none",)
+
+
+def program_traits(code: str) -> dict[str, str]:
+    """The groups of a program by its text alone: the anchors that it would get, if it can get any, and its lines."""
+    try:
+        anchors = len(instrument(code, None).anchors)
+    except ProgramError:
+        return {"lines": lines_group(code)}
+    return {"anchors": group("anchors", anchors), "lines": lines_group(code)}
+
+
+def lines_group(code: str) -> str:
+    """The group of its lines that are not blank."""
+    return group("lines", sum(bool(line.strip()) for line in code.split("\n")))

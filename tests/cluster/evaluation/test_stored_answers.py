@@ -98,6 +98,9 @@ def test_reval_and_its_consistency(tmp_path):
         "reval-path": (0.5, 0.5),
         "reval-output": (0.5, 1.0),
     }
+    # Anchors of the text: after `b = a + 1`, and at the return.
+    kinds = {trait: list(groups) for trait, groups in found["scores"]["reval-path"]["by"].items()}
+    assert kinds == {"anchors": ["1-2"], "lines": ["0-5"], "methods of": ["none"]}
     perfect = {"accuracy": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
     assert found["coverage"] == {"strict": perfect, "official": perfect}
     assert found["consistency"] == {"probes": 1, "strict": 100.0, "official": 100.0}

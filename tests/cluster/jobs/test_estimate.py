@@ -91,13 +91,29 @@ def test_recipes_fit_their_gpus_and_say_what_they_fetch(recipe, gpus, gib_each):
     assert [name for name in found["downloads"] if "Qwen2.5-Coder" in name] == [f"model {settings.pretrained}"]
 
 
-def test_a_dry_run_leaves_nothing_behind(tmp_path):
-    command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--dry-run", "--json"]
+def dry_run(tmp_path, recipe):
+    command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / f"{recipe}.yaml"), "--dry-run", "--json"]
     done = subprocess.run([*command, "--runs", str(tmp_path)], capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["config"]["name"], found["downloads"]) == ("smoke", {})
+    assert found["config"]["name"] == recipe
     assert list(tmp_path.iterdir()) == []
+    return found, done.stderr
+
+
+def test_a_dry_run_leaves_nothing_behind(tmp_path):
+    assert dry_run(tmp_path, "smoke")[0]["downloads"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "gpus"), [("7b", 8), ("14b", 8), ("0.5b", 1)])
+def test_a_recipe_for_gpus_is_told_where_it_would_go_and_what_is_missing_here(tmp_path, size, gpus):
+    found, told = dry_run(tmp_path, f"qwen2.5-coder-{size}")
+    assert sum(role["count"] * role["each"].get("GPU", 0) for role in found["placement"]["roles"]) == gpus
+    assert found["gib"]["learner"]["all"] > 1
+    assert all(found["config"]["data"][split]["task"] == "both" for split in ("sft", "validation", "rl", "heldout"))
+    # Without that many GPUs here, one line says so; the dry run of a recipe is right all the same.
+    assert found["placement"]["fits"] or "the cluster has no place for" in told
 
 
 @pytest.mark.parametrize(

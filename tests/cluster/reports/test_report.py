@@ -253,6 +253,17 @@ def test_input_problems_show_each_response_with_its_own_trace(tmp_path):
     assert "any call that returns 6" in page_of(run).text
 
 
+def test_of_a_split_that_asks_both_each_problem_says_its_own_task(tmp_path):
+    run = write_run(tmp_path / "tiny")
+    write_config(run, task="both")
+    for stage in ("sft", "rl"):
+        row = {**problem(0, "greedy", [response(1, [True, True])]), "task": "input"}
+        write_jsonl(run / "evaluations" / f"{stage}.jsonl", [row])
+    assert "any call that returns 6" in page_of(run).text
+    write_jsonl(run / "evaluations" / "sft.jsonl", [{**row, "task": "output"}])
+    assert "any call that returns 6" not in page_of(run).text
+
+
 def test_advantages_are_of_the_last_step_and_of_a_group_that_differs(tmp_path):
     page = page_of(write_run(tmp_path / "tiny"))
     assert "From RL step 12" in page.text

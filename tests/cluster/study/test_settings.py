@@ -69,6 +69,8 @@ def test_a_choice_keeps_the_files_order_and_what_is_left_of_the_comparisons(writ
     assert list(settings.arms) == ["one"]
     assert settings.comparisons["both"].arms == [SFT, "one"]
     assert list(load_study(written(), ["arms=[other, one, sft]"]).settings.arms) == ["one", "other"]
+    changed = load_study(written(), ["arms=[one]", "arms.one.label=New"]).settings
+    assert {name: arm.label for name, arm in changed.arms.items()} == {"one": "New"}
 
 
 def test_overrides_reach_all_arms_and_an_arms_own_settings_win(written):
@@ -82,6 +84,7 @@ def test_overrides_reach_all_arms_and_an_arms_own_settings_win(written):
     ("parts", "overrides", "told"),
     [
         ({}, ["arms=[none]"], "none is none of sft, one, other"),
+        ({}, ["arms=3"], "arms: must be a mapping"),
         ({}, ["arms=[other]"], "arms.other.seconds_of: one is no RL arm before it"),
         ({"arms": {"more": {"label": "x", "learns": "sft"}}}, [], "seconds_of: more SFT must be told"),
         ({"arms": {"sft": {"label": "x"}}}, [], "arms.sft: is there always"),

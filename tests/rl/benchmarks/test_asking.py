@@ -4,7 +4,7 @@ import pytest
 
 from rl.benchmarks.asking import anchored, code_question, execution_question, reval_question
 from rl.benchmarks.codegen import humaneval_problems, mbpp_problems
-from rl.benchmarks.families import method_families
+from rl.benchmarks.families import method_families, program_traits
 from rl.benchmarks.reval import RevalProbe, RevalProgram, RevalRun
 from rl.problems import Problem, Task
 from rl.prompts import prompt
@@ -80,3 +80,8 @@ def test_code_questions_hold_what_is_to_be_written():
 )
 def test_method_families(code, families):
     assert method_families(code) == families
+
+
+def test_traits_of_a_text():
+    assert program_traits("def f(a):\n\n    b = a\n    return b\n") == {"anchors": "1-2", "lines": "0-5"}
+    assert program_traits("a &&") == {"lines": "0-5"}
