@@ -118,8 +118,12 @@ def _measured(arm: str, stage: str, run: RunFolder, further: Sequence[str], bare
                 found[arm, name, decoding, "", metric] = values
             if (name, decoding) != ("heldout", "greedy"):
                 continue
-            for kind in sorted({kind for row in asked for kind in kinds(row)}):
-                values_of = per_problem([row for row in asked if kind in kinds(row)], anchors=True)
+            by_kind: dict[str, list[Mapping[str, Any]]] = {}
+            for row in asked:
+                for kind in kinds(row):
+                    by_kind.setdefault(kind, []).append(row)
+            for kind, some in sorted(by_kind.items()):
+                values_of = per_problem(some, anchors=True)
                 for metric in ("final_accuracy", "step_accuracy"):
                     found[arm, name, decoding, kind, metric] = values_of[metric]
     return found
