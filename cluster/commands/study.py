@@ -61,15 +61,14 @@ def _arms(config: Path, overrides: list[str], seeds: list[int], runs: Path, cons
     wanted = load_study(config, overrides)
     stay_on_loopback(wanted.run_settings(SFT, seeds[0]))
     from cluster.study.arms import carry_out_arms
-    from cluster.study.document import write_document
+    from cluster.study.document import write_tables
     from cluster.study.figures import FIGURES, TRAINING, write_figures
 
     folder = (runs / wanted.settings.name).resolve()
     with interruptible():
         carry_out_arms(wanted, seeds, folder, console)
     write_figures(folder)
-    write_document(folder, folder / "tables.md")
-    found = {"tables": folder / "tables.md", "figures": folder / FIGURES, "training": folder / TRAINING}
+    found = {"tables": write_tables(folder), "figures": folder / FIGURES, "training": folder / TRAINING}
     if as_json:
         typer.echo(json.dumps({name: str(path) for name, path in found.items()}))
     else:
@@ -95,7 +94,7 @@ def report(
     if (folder / SETTINGS).exists():
         if curve is not None or tables is not None:
             raise BadInput(f"{folder}: a study of arms: its tables and pictures go into --document")
-        _report_arms(folder, document or folder / "tables.md", as_json)
+        _report_arms(folder, document, as_json)
         return
     if document is not None:
         raise BadInput(f"{folder}: --document goes with a study of arms ({SETTINGS} is missing)")
@@ -114,13 +113,14 @@ def report(
     typer.echo(json.dumps({"report": str(path)}) if as_json else str(path))
 
 
-def _report_arms(folder: Path, document: Path, as_json: bool) -> None:
-    from cluster.study.document import write_document
+def _report_arms(folder: Path, document: Path | None, as_json: bool) -> None:
+    from cluster.study.document import write_document, write_tables
     from cluster.study.figures import write_figures
 
-    if not document.resolve().parent.is_dir():
-        raise BadInput(f"{document}: no such folder")
     if list(folder.glob("seed-*")):  # Else a copy of its figures alone, as beside a document.
         write_figures(folder)
-    write_document(folder, document)
+    if document is None:
+        document = write_tables(folder)
+    else:
+        write_document(folder, document)
     typer.echo(json.dumps({"report": str(document)}) if as_json else str(document))

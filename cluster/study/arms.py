@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cluster.config import BadInput
 from cluster.data.further import build_further
 from cluster.data.sources import open_sources
 from cluster.monitoring.progress import counting
@@ -49,16 +50,29 @@ def carry_out_arms(study: Study, seeds: Sequence[int], folder: Path, console: Co
     """Do what is left of every arm with every seed.
 
     Raises:
-        BadInput: the folder holds a study with other settings.
+        BadInput: the folder holds a study with other settings, or an arm wants the wall time of one that is not done.
     """
+    _require_times(study, seeds, folder)
     keep_settings(study.settings, folder / SETTINGS)
     for seed in seeds:
-        for arm in (SFT, *study.settings.arms):
+        for arm in (SFT, *study.chosen):
             console.rule(f"seed {seed}, {arm}")
             if arm == SFT:
                 _trunk(study, seed, folder, console)
             else:
                 _arm(study, seed, arm, folder, console)
+
+
+def _require_times(study: Study, seeds: Sequence[int], folder: Path) -> None:
+    for arm in study.chosen:
+        other = study.settings.arms[arm].seconds_of
+        if other is None or other in study.chosen:
+            continue
+        for seed in seeds:
+            if "rl" not in RunFolder(arm_folder(folder, seed, other)).finished_stages():
+                raise BadInput(
+                    f"arms: {arm} wants the wall time of {other}, which is not done for seed {seed}: choose it too"
+                )
 
 
 def _trunk(study: Study, seed: int, folder: Path, console: Console) -> None:

@@ -42,24 +42,38 @@ _CURVES = {
 """Of a comparison's arms over RL's steps: what it shows, and whether that is a share."""
 
 
+def write_tables(study: Path) -> Path:
+    """Write `tables.md`, with all there is, into a study's folder, and its pictures beside it.
+
+    Raises:
+        BadInput: as `write_document` does.
+    """
+    document = study / "tables.md"
+    write_whole(document, _bare(read_settings(study / SETTINGS)))
+    write_document(study, document)
+    return document
+
+
 def write_document(study: Path, document: Path) -> None:
     """Fill a document from a study's folder; its pictures, and copies of the CSV files, go beside it under its name.
 
     Args:
         study: holds `study.yaml` and both CSV files; may be that place itself.
-        document: Markdown with places; made, with all of them, where it is missing.
+        document: Markdown with places.
 
     Raises:
         BadInput: a file is missing or wrong, or a place has a name that nothing is known of.
     """
     settings = read_settings(study / SETTINGS)
+    if not document.is_file():
+        raise BadInput(f"{document}: no such file; it must hold places such as <!-- study: spent --> .. <!-- /study -->")
     numbers, training = Numbers(read_figures(study / FIGURES)), read_training(study / TRAINING)
     beside = document.with_suffix("")
     beside.mkdir(parents=True, exist_ok=True)
     for name in (SETTINGS, FIGURES, TRAINING):
         if (study / name).resolve() != (beside / name).resolve():
             shutil.copyfile(study / name, beside / name)
-    text = document.read_text() if document.exists() else _bare(settings)
+    text = document.read_text()
     places = [found["name"] for found in _PLACE.finditer(text)]
     known = [*settings.comparisons, *_TABLES]
     if unknown := [name for name in places if name not in known]:

@@ -3,7 +3,7 @@
 Every arm stands in one place, as its name and what it changes of the recipe.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,8 @@ class Study:
     recipe: dict[str, Any]
     """As its file says it, unchecked."""
     path: Path
+    chosen: tuple[str, ...]
+    """The arms to carry out, in their order."""
 
     def run_settings(self, arm: str, seed: int) -> RunSettings:
         """An arm's run.
@@ -125,7 +127,7 @@ def is_study(path: Path) -> bool:
 
 
 def load_study(path: Path, overrides: list[str]) -> Study:
-    """Read a study's file and check every arm. `arms=[one, other]` keeps these of its arms alone.
+    """Read a study's file and check every arm. `arms=[one, other]` chooses these of its arms.
 
     Raises:
         BadInput: a file cannot be read; a field is unknown, missing or wrong; an arm is none.
@@ -139,33 +141,19 @@ def load_study(path: Path, overrides: list[str]) -> Study:
             chosen, raw["arms"] = raw["arms"], arms
     if not isinstance(raw["arms"], dict):
         raise BadInput(f"{path}: arms: must be a mapping of names to arms")
-    if chosen is not None:
-        raw |= _only(path, raw, chosen)
     try:
         settings = StudySettings.model_validate(raw)
     except ValidationError as error:
         raise BadInput(f"{path}: {_told(error)}") from None
-    study = Study(settings, read_mapping(path.parent / settings.recipe), path)
-    for arm in (SFT, *settings.arms):
+    known = (SFT, *settings.arms)
+    if unknown := [name for name in chosen or () if name not in known]:
+        raise BadInput(f"{path}: arms: {unknown[0]} is none of {', '.join(known)}")
+    wanted = tuple(name for name in settings.arms if chosen is None or name in chosen)
+    study = Study(settings, read_mapping(path.parent / settings.recipe), path, wanted)
+    for arm in known:
         if study.run_settings(arm, 1).controls:
             raise BadInput(f"{settings.recipe}: controls: a study compares arms in their place")
     return study
-
-
-def _only(path: Path, raw: Mapping[str, Any], chosen: Sequence[Any]) -> dict[str, Any]:
-    """The chosen arms in the file's order, and what is left of the comparisons."""
-    arms = raw["arms"]
-    if unknown := [name for name in chosen if name not in (SFT, *arms)]:
-        raise BadInput(f"{path}: arms: {unknown[0]} is none of {', '.join((SFT, *arms))}")
-    kept = {SFT, *chosen}
-    comparisons = {
-        name: {**one, "arms": [arm for arm in one["arms"] if arm in kept or arm not in arms]}
-        for name, one in raw.get("comparisons", {}).items()
-    }
-    return {
-        "arms": {name: arm for name, arm in arms.items() if name in kept},
-        "comparisons": {name: one for name, one in comparisons.items() if one["arms"]},
-    }
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

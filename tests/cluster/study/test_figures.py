@@ -6,7 +6,7 @@ import pytest
 
 from cluster.config import BadInput
 from cluster.runs import RunFolder, write_jsonl
-from cluster.study.document import mean_curve, write_document
+from cluster.study.document import mean_curve, write_document, write_tables
 from cluster.study.figures import (
     ALL_SEEDS,
     FIGURES,
@@ -143,6 +143,25 @@ def test_a_document_is_filled_from_the_csv_alone_and_again(study, tmp_path):
     # From the copies beside it, without the runs.
     write_document(document.parent / "study", document)
     assert document.read_text() == first
+
+
+def test_a_document_that_is_missing_is_named(study, tmp_path):
+    write_figures(study)
+    with pytest.raises(BadInput, match="no such file"):
+        write_document(study, tmp_path / "docs.md")
+
+
+def test_a_studys_own_tables_have_every_place(study):
+    write_figures(study)
+    text = write_tables(study).read_text()
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Both",
+        "## Spent",
+        "## Anchors",
+        "## Generalisation",
+        "## Kinds",
+    ]
+    assert "| methods of list | 2 |" in text
 
 
 def test_an_unknown_place_is_named(study, tmp_path):

@@ -64,13 +64,13 @@ def test_unseen_calls_are_kept_out_of_all_that_is_trained_on():
     assert further["longer"].grammar.statements[0] > data.rl.grammar.statements[1]
 
 
-def test_a_choice_keeps_the_files_order_and_what_is_left_of_the_comparisons(written):
-    settings = load_study(written(), ["arms=[one]"]).settings
-    assert list(settings.arms) == ["one"]
-    assert settings.comparisons["both"].arms == [SFT, "one"]
-    assert list(load_study(written(), ["arms=[other, one, sft]"]).settings.arms) == ["one", "other"]
-    changed = load_study(written(), ["arms=[one]", "arms.one.label=New"]).settings
-    assert {name: arm.label for name, arm in changed.arms.items()} == {"one": "New"}
+def test_a_choice_is_carried_out_in_the_files_order(written):
+    study = load_study(written(), ["arms=[other, one, sft]"])
+    assert study.chosen == ("one", "other")
+    assert load_study(written(), ["arms=[sft]"]).chosen == ()
+    changed = load_study(written(), ["arms=[one]", "arms.one.label=New"])
+    assert (changed.chosen, changed.settings.arms["one"].label) == (("one",), "New")
+    assert list(changed.settings.arms) == ["one", "other"]  # The rest stays known, for what is done of it.
 
 
 def test_overrides_reach_all_arms_and_an_arms_own_settings_win(written):
@@ -85,7 +85,7 @@ def test_overrides_reach_all_arms_and_an_arms_own_settings_win(written):
     [
         ({}, ["arms=[none]"], "none is none of sft, one, other"),
         ({}, ["arms=3"], "arms: must be a mapping"),
-        ({}, ["arms=[other]"], "arms.other.seconds_of: one is no RL arm before it"),
+        ({"arms": {"other": {"seconds_of": "late"}, "late": {"label": "x"}}}, [], "late is no RL arm before it"),
         ({"arms": {"more": {"label": "x", "learns": "sft"}}}, [], "seconds_of: more SFT must be told"),
         ({"arms": {"sft": {"label": "x"}}}, [], "arms.sft: is there always"),
         ({"comparisons": {"both": {"arms": ["two"]}}}, [], "comparisons.both: two is no arm"),
