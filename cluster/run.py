@@ -159,15 +159,8 @@ def _plan(job: Job, until: str | None) -> Plan:
     """The stages to do, in order."""
     settings = job.settings
     require_installed(settings.loggers)
-    # Read before anything starts, so that a wrong file is told at once.
-    sources: dict[str, Source] = {}
-    teacher = difficulty = None
-    if "data" not in job.run.finished_stages():
-        teacher = open_teacher(settings.data, job.run.path / "data")
-        sources = open_sources(settings.data, settings.seed, teacher)
-        difficulty = _difficulty(job)
     plan: Plan = [
-        ("data", lambda: make_data(job, sources, teacher, difficulty)),
+        data_stage(job),
         ("base", lambda: make_base_model(job)),
         ("sft", lambda: train_supervised(job, "sft", "base", settings.sft)),
         ("sft_evaluation", lambda: measure(job, "sft")),
@@ -184,6 +177,21 @@ def _plan(job: Job, until: str | None) -> Plan:
     if until == "train":
         return [stage for stage in plan if stage[0] in ("data", "base", "sft", "rl")]
     return plan
+
+
+def data_stage(job: Job) -> tuple[str, Callable[[], None]]:
+    """Filling the four splits. What they come from is read now, before anything starts, so that a wrong file is told soon.
+
+    Raises:
+        BadInput: a file, a teacher or the model that measures difficulty is wrong.
+    """
+    data, sources = job.settings.data, dict[str, Source]()
+    teacher = difficulty = None
+    if "data" not in job.run.finished_stages():
+        teacher = open_teacher(data, job.run.path / "data")
+        sources = open_sources(data, job.settings.seed, teacher)
+        difficulty = _difficulty(job)
+    return "data", lambda: _data(job, sources, teacher, difficulty)
 
 
 def _control(job: Job, control: str) -> None:
@@ -216,8 +224,7 @@ def _difficulty(job: Job) -> Difficulty | None:
     return Difficulty(wanted, PoolMeasure(wanted, pools, settings.rollout.max_length, settings.seed))
 
 
-def make_data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficulty: Difficulty | None) -> None:
-    """Fill the four splits."""
+def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficulty: Difficulty | None) -> None:
     splits = [getattr(job.settings.data, name) for name in SPLITS]
     with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
         build(job.settings, sources, job.run, advance, teacher, difficulty)

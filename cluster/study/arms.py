@@ -13,15 +13,14 @@ from rich.console import Console
 
 from cluster.config import BadInput
 from cluster.data.further import build_further
-from cluster.data.sources import open_sources
 from cluster.monitoring.progress import counting
 from cluster.run import (
     Job,
     Plan,
+    data_stage,
     do_stages,
     for_seconds,
     make_base_model,
-    make_data,
     measure,
     opened,
     train_policy,
@@ -78,10 +77,8 @@ def _require_times(study: Study, seeds: Sequence[int], folder: Path) -> None:
 def _trunk(study: Study, seed: int, folder: Path, console: Console) -> None:
     settings = study.run_settings(SFT, seed)
     with opened(settings, arm_folder(folder, seed, SFT), console) as job:
-        done = "data" in job.run.finished_stages()
-        sources = {} if done else open_sources(settings.data, seed)
         plan: Plan = [
-            ("data", lambda: make_data(job, sources, None, None)),
+            data_stage(job),
             ("further", lambda: _further(study, job)),
             ("base", lambda: make_base_model(job)),
             (SFT, lambda: train_supervised(job, SFT, "base", settings.sft)),
