@@ -19,7 +19,7 @@ def run(tmp_path, request):
     stated = {"step_accuracy": figures(0.3), "right_answer_wrong_steps": figures(0.25)}
     cruxeval = {"scores": {"cruxeval-output": scores | stated}, "tokens_per_answer": 123.4}
     consistency = {"probes": 12, "strict": 20.0, "official": 30.0}
-    reval = {"scores": {"reval-state": scores}, "consistency": consistency, "tokens_per_answer": 9.0}
+    reval = {"scores": {"reval-state": scores, "reval-path": scores}, "consistency": consistency, "tokens_per_answer": 9.0}
     for name, greedy in (("cruxeval-output", cruxeval), ("reval", reval)):
         folder = tmp_path / "benchmarks" / "rl" / name
         folder.mkdir(parents=True)
@@ -35,12 +35,12 @@ def test_cells_not_averages():
 
 
 def test_a_runs_figures_stand_beside_the_papers(run):
-    passes, steps, hacked, tokens, state, consistency = beside_the_paper(run)
+    passes, steps, hacked, tokens, state, path, consistency = beside_the_paper(run)
     assert (passes["ours"], passes["official"], passes["paper"]["StepCodeReasoner-7B"]) == (0.4, 0.5, 0.916)
     assert (steps["ours"], steps["paper"]) == (0.3, {"CodeReasoner-7B": 0.635, "StepCodeReasoner-7B": 0.807})
     assert (hacked["ours"], hacked["paper"]) == (0.25, {})
     assert (tokens["ours"], tokens["paper"]) == (123.4, {"CodeReasoner-7B": 310.0, "StepCodeReasoner-7B": 470.0})
-    assert state["paper"]["CodeReasoner-7B"] == 0.672
+    assert [row["paper"]["CodeReasoner-7B"] for row in (state, path)] == [0.672, 0.514]
     assert (consistency["ours"], consistency["official"], consistency["problems"]) == (0.2, 0.3, 12)
 
 

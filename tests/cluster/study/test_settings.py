@@ -105,6 +105,7 @@ def test_a_folder_keeps_what_arms_are_measured_on_and_arms_may_come_later(writte
     path = tmp_path / "kept" / "study.yaml"
     keep_settings(load_study(written(), ["arms=[one]"]).settings, path)
     keep_settings(load_study(written(arms={"late": {"label": "Late"}}), ["arms=[late]"]).settings, path)
-    assert list(read_settings(path).arms) == ["one", "late"]
+    keep_settings(load_study(written(), []).settings, path)
+    assert list(read_settings(path).arms) == ["one", "other", "late"]
     with pytest.raises(BadInput, match="started with another set"):
         keep_settings(load_study(written(), ["set.rl.steps=3"]).settings, path)
