@@ -18,7 +18,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo demo-controls study test test-slow chaos check audit setup clean
+.PHONY: demo demo-controls study test test-slow chaos check audit setup bench-trl clean
 
 demo: $(READY)
 	$(BIN)/codereason run configs/demo.yaml
@@ -59,6 +59,10 @@ $(VENV)/.audit/bin/pip-audit: requirements/audit.txt
 
 setup: $(READY)
 
+# What `codereason bench trl` compares with; nothing else finds it there.
+bench-trl: $(READY)
+	$(PIP) --upgrade --target .bench -r requirements/bench.txt
+
 $(READY): $(REQUIREMENTS) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	rm -f $(VENV)/.ready-*
@@ -72,4 +76,4 @@ $(READY): $(REQUIREMENTS) pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) .bench runs build *.egg-info

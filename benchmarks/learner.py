@@ -37,7 +37,6 @@ def measure(*, model: ScratchModel, sequences: int, token_budget: int, rounds: i
         scratch = create_model(model, train_tokenizer([], 300), seed=0)
         scratch.resize_token_embeddings(model.vocabulary, mean_resizing=False)
         scratch.save_pretrained(folder)
-        _alone()
         examples = _examples(sequences, model.max_length)
         settings = LearnerSettings(workers=1, threads=threads, zero_stage=0, token_budget=token_budget)
         ways = {
@@ -75,7 +74,9 @@ def _take_turns(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, l
 
 
 def _alone() -> None:
-    """A process group of one."""
+    """A process group of one, unless this process has one already."""
+    if torch.distributed.is_initialized():
+        return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -105,20 +106,27 @@ def _loss(examples: list[Example]) -> Callable[[Tensor, Tensor, MicroBatch], Ten
 
 
 def _step(folder: str, examples: list[Example], settings: LearnerSettings) -> Callable[[], None]:
-    """One update by the learner, from examples to new weights."""
-    engine = LearnerEngine(load_model(folder, settings), settings, _LR, weight_decay=0.0)
-    loss = _loss(examples)
+    """One update by the learner on these examples."""
+    update = learner_step(folder, settings)
+    return lambda: update(examples)
 
-    def step() -> None:
+
+def learner_step(folder: str, settings: LearnerSettings) -> Callable[[list[Example]], None]:
+    """The learner in a process group of its own: gives one update, from examples to new weights."""
+    _alone()
+    engine = LearnerEngine(load_model(folder, settings), settings, _LR, weight_decay=0.0)
+
+    def step(examples: list[Example]) -> None:
         lengths = [example.length for example in examples]
         (cuts,) = plan(lengths, 1, settings.token_budget, padded=not settings.packing)
-        engine.update([collate([examples[index] for index in cut], 0) for cut in cuts], loss, _LR)
+        engine.update([collate([examples[index] for index in cut], 0) for cut in cuts], _loss(examples), _LR)
 
     return step
 
 
 def _bare_step(folder: str, examples: list[Example], settings: LearnerSettings) -> Callable[[], None]:
     """DeepSpeed and nothing else over the same packed rows, which stand ready: logits of all tokens, and cross entropy."""
+    _alone()
     deepspeed = load_deepspeed(settings)
     from transformers import AutoModelForCausalLM
 

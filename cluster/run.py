@@ -308,7 +308,11 @@ def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) 
 
 
 def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings) -> None:
-    """RL of the model that another stage left; `stage` is what it is called."""
+    """Let a stage's policy learn from the model that another stage left, through the run's pools.
+
+    Raises:
+        LearnerFailed: training ended with an error, or the engines did not compute with its weights.
+    """
     rollout, reward = job.pools.start()
     run = job.run
     actor: Any = ray.remote(ExperienceStream)

@@ -60,51 +60,19 @@ class Engine:
             seed: of what is sampled without one.
             name: what vLLM's metrics call it; without one there are none.
         """
-        os.environ.update(_environment(settings))
-        from vllm import AsyncEngineArgs, SamplingParams
-        from vllm.config import WeightTransferConfig
-        from vllm.platforms import current_platform
-        from vllm.sampling_params import RequestOutputKind
+        os.environ.update(environment(settings))
+        from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         from rollout.load import CacheMeter
-        from rollout.weight_transfer import EXTENSION, SHARED_MEMORY
 
-        on_cpu = current_platform.is_cpu()
-        if on_cpu:
-            refuse_tied_embeddings(model_path)
         self.settings = settings
         self.version = 0
-        self._sampling_params = SamplingParams
-        self._final_only = RequestOutputKind.FINAL_ONLY
         self._requests = 0
         # vLLM counts for whoever listens, which takes a little time each step.
         self._cache = CacheMeter() if settings.max_replicas is not None else None
-        # On CPU vLLM shares prefixes by blocks of 128 tokens unless told otherwise, and a prompt may have fewer.
-        memory: dict[str, Any] = {"block_size": 32} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}
         self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(
-                model=model_path,
-                dtype=settings.dtype,
-                max_model_len=settings.max_length,
-                max_num_seqs=settings.max_sequences,
-                tensor_parallel_size=settings.tensor_parallel,
-                **memory,
-                seed=seed,
-                skip_tokenizer_init=True,
-                enforce_eager=on_cpu,
-                enable_prefix_caching=True,
-                # A prefill cut in two crashes the CPU sampler of seeded requests (its generators cannot be rewound).
-                enable_chunked_prefill=not on_cpu,
-                max_num_batched_tokens=max(settings.max_length, 8192),
-                # Raw log-probabilities would ignore the temperature the tokens were drawn with.
-                logprobs_mode="processed_logprobs",
-                weight_transfer_config=WeightTransferConfig(backend=SHARED_MEMORY),
-                worker_extension_cls=EXTENSION,
-                disable_log_stats=True,
-                distributed_executor_backend="uni" if settings.tensor_parallel == 1 else None,
-                served_model_name=name,
-            ),
+            AsyncEngineArgs(**arguments(model_path, settings, seed), served_model_name=name),
             stat_loggers=_listeners(settings, name, self._cache),
         )
 
@@ -119,23 +87,13 @@ class Engine:
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Sample a group: one request, so that its samples share the prompt's prefill."""
         self._requests += 1
-        params = self._sampling_params(
-            n=sampling.samples,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            stop_token_ids=[sampling.stop_token_id],
-            seed=sampling.seed if sampling.temperature > 0 else None,
-            logprobs=0 if sampling.logprobs else None,
-            detokenize=False,
-            output_kind=self._final_only,
-        )
+        params = request(sampling)
         final: Any = None
         async for output in self._engine.generate(
             {"prompt_token_ids": list(prompt_ids)}, params, request_id=f"{os.getpid()}-{self._requests}"
         ):
             final = output
-        return [_completion(output, sampling) for output in final.outputs]
+        return [completion(output, sampling) for output in final.outputs]
 
     async def update_weights(self, path: str, version: int) -> None:
         """Phases two to four: take the weights at `path` and call them `version`.
@@ -184,7 +142,7 @@ def _listeners(settings: RolloutSettings, name: str | None, cache: Any) -> list[
     return told if cache is None else [*told, cache.logger]
 
 
-def _environment(settings: RolloutSettings) -> dict[str, str]:
+def environment(settings: RolloutSettings) -> dict[str, str]:
     """What vLLM reads when it is imported.
 
     Without multiprocessing's extra worker the engine's loop does not spin on a core while it waits for the model; the
@@ -201,7 +159,66 @@ def _environment(settings: RolloutSettings) -> dict[str, str]:
     }
 
 
-def _completion(output: Any, sampling: Sampling) -> Completion:
+def arguments(model_path: str, settings: RolloutSettings, seed: int) -> dict[str, Any]:
+    """How vLLM builds the engine; for after `environment` is set.
+
+    Raises:
+        TiedEmbeddings: see `refuse_tied_embeddings`.
+    """
+    from vllm.config import WeightTransferConfig
+    from vllm.platforms import current_platform
+
+    from rollout.weight_transfer import EXTENSION, SHARED_MEMORY
+
+    on_cpu = current_platform.is_cpu()
+    if on_cpu:
+        refuse_tied_embeddings(model_path)
+    # On CPU vLLM shares prefixes by blocks of 128 tokens unless told otherwise, and a prompt may have fewer.
+    memory: dict[str, Any] = {"block_size": 32} if on_cpu else {"gpu_memory_utilization": settings.gpu_memory}
+    return {
+        "model": model_path,
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_length,
+        "max_num_seqs": settings.max_sequences,
+        "tensor_parallel_size": settings.tensor_parallel,
+        **memory,
+        "seed": seed,
+        "skip_tokenizer_init": True,
+        "enforce_eager": on_cpu,
+        "enable_prefix_caching": True,
+        # A prefill cut in two crashes the CPU sampler of seeded requests (its generators cannot be rewound).
+        "enable_chunked_prefill": not on_cpu,
+        "max_num_batched_tokens": max(settings.max_length, 8192),
+        # Raw log-probabilities would ignore the temperature the tokens were drawn with.
+        "logprobs_mode": "processed_logprobs",
+        "weight_transfer_config": WeightTransferConfig(backend=SHARED_MEMORY),
+        "worker_extension_cls": EXTENSION,
+        "disable_log_stats": True,
+        "distributed_executor_backend": "uni" if settings.tensor_parallel == 1 else None,
+    }
+
+
+def request(sampling: Sampling) -> Any:
+    """What vLLM is asked for: a whole group, told when it is finished."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        n=sampling.samples,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop_token_ids=[sampling.stop_token_id],
+        # Each sample's own seed is vLLM's: this one and its number.
+        seed=sampling.seed if sampling.temperature > 0 else None,
+        logprobs=0 if sampling.logprobs else None,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def completion(output: Any, sampling: Sampling) -> Completion:
+    """One of vLLM's outputs as ours."""
     token_ids = list(output.token_ids)
     logprobs = [next(iter(position.values())).logprob for position in output.logprobs] if sampling.logprobs else []
     versions = [0] * len(token_ids)

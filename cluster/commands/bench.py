@@ -12,6 +12,7 @@ import typer
 from cluster.commands.options import Overrides
 from cluster.config import BadInput, load
 from cluster.user_rows import as_object, read_lines
+from learner.settings import ScratchModel
 from reward.sandbox import Level, SandboxUnavailable
 
 app = typer.Typer(help="Measure speed; prints JSON with the ratios.", no_args_is_help=True)
@@ -28,6 +29,8 @@ _SMALLER = (
     f"data.filters.benchmarks=[{_BENCHMARKS}]",
 )
 """What makes of `_GRID` a build of a minute or less that can be started from anywhere."""
+_PROMPT = 384
+"""Tokens that a prompt of the demo's problems may have."""
 
 
 @app.command()
@@ -105,7 +108,6 @@ def learner(
 ) -> None:
     """Packed sequences against padded ones, and against a bare DeepSpeed loop over the same packed rows."""
     import benchmarks.learner
-    from learner.settings import ScratchModel
 
     model = ScratchModel(
         layers=layers, hidden=hidden, heads=max(hidden // 32, 1), intermediate=3 * hidden, vocabulary=vocabulary
@@ -145,6 +147,140 @@ def scaling(
     except benchmarks.scaling.Unmeasured as error:
         raise BadInput(f"{folder.metrics}: {error}") from None
     typer.echo(json.dumps(found, indent=2))
+
+
+_Layers = Annotated[int, typer.Option(min=1, help="Layers of the model, which is made from nothing.")]
+_Hidden = Annotated[int, typer.Option(min=32, help="Its width.")]
+_Vocabulary = Annotated[int, typer.Option(min=300, help="Its vocabulary.")]
+_Groups = Annotated[int, typer.Option(min=1, help="Problems in a batch.")]
+_GroupSize = Annotated[int, typer.Option(min=2, help="Responses to each.")]
+_Tokens = Annotated[int, typer.Option(min=1, help="Tokens of a response.")]
+_Steps = Annotated[int, typer.Option(min=4, help="Steps of each kind; the first ones do not count.")]
+
+
+@app.command()
+def controller(
+    in_flight: Annotated[
+        list[int] | None, typer.Option(min=1, help="Groups in flight, several times if wanted; 10, 100 and 1000 else.")
+    ] = None,
+    trajectories: Annotated[int, typer.Option(min=1, help="Timed for each of these, at least.")] = 8000,
+    group_size: _GroupSize = 8,
+) -> None:
+    """CPU time of the experience stream for a trajectory, its pools simulated."""
+    import benchmarks.controller
+
+    found = benchmarks.controller.measure(
+        in_flight=in_flight or [10, 100, 1000], trajectories=trajectories, group_size=group_size
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def rollout(
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts asked at once.")] = 16,
+    group_size: _GroupSize = 8,
+    tokens: _Tokens = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each way, which take turns.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of either engine.")] = 1,
+    layers: _Layers = 6,
+    hidden: _Hidden = 256,
+    vocabulary: _Vocabulary = 512,
+) -> None:
+    """Tokens a second through the rollout service against vLLM's offline engine."""
+    import benchmarks.rollout
+
+    found = benchmarks.rollout.measure(
+        model=_model(layers, hidden, vocabulary, tokens),
+        prompts=prompts,
+        samples=group_size,
+        tokens=tokens,
+        rounds=rounds,
+        threads=threads,
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def weights(
+    mib: Annotated[int, typer.Option(min=1, help="Size of the model, about, in fp32.")] = 500,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 5,
+) -> None:
+    """New weights from the learner's memory into the engine, against a copy of the same bytes."""
+    import benchmarks.weights
+
+    typer.echo(json.dumps(benchmarks.weights.measure(mib=mib, rounds=rounds), indent=2))
+
+
+@app.command()
+def step(
+    groups: _Groups = 16,
+    group_size: _GroupSize = 8,
+    tokens: _Tokens = 128,
+    steps: _Steps = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine, and of the learner.")] = 1,
+    layers: _Layers = 6,
+    hidden: _Hidden = 256,
+    vocabulary: _Vocabulary = 512,
+) -> None:
+    """A whole step, on-policy and overlapped, against its raw phases."""
+    import benchmarks.step
+
+    found = benchmarks.step.measure(
+        model=_model(layers, hidden, vocabulary, tokens),
+        groups=groups,
+        group_size=group_size,
+        tokens=tokens,
+        steps=steps,
+        threads=threads,
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def trl(
+    folder: Annotated[Path, typer.Option("--trl", help="Where TRL is; `make bench-trl` puts it there.")] = _ROOT / ".bench",
+    groups: _Groups = 8,
+    group_size: _GroupSize = 8,
+    tokens: _Tokens = 128,
+    steps: _Steps = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of TRL, and of our engine and our learner by turns.")] = 2,
+    accumulation: Annotated[int, typer.Option(min=1, help="Parts in which TRL goes over a batch.")] = 1,
+    layers: _Layers = 6,
+    hidden: _Hidden = 256,
+    vocabulary: _Vocabulary = 512,
+) -> None:
+    """A whole step, on-policy, against TRL's GRPO trainer on the same model and prompts."""
+    import benchmarks.against_trl
+
+    found = benchmarks.against_trl.measure(
+        folder=folder,
+        model=_model(layers, hidden, vocabulary, tokens),
+        groups=groups,
+        group_size=group_size,
+        tokens=tokens,
+        steps=steps,
+        threads=threads,
+        accumulation=accumulation,
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
+def _model(layers: int, hidden: int, vocabulary: int, tokens: int) -> ScratchModel:
+    """An architecture with room for the demo's prompts and responses of so many tokens.
+
+    Raises:
+        BadInput: the width cannot be divided into heads.
+    """
+    if hidden % 32:
+        raise BadInput(f"--hidden {hidden}: must be a multiple of 32")
+    return ScratchModel(
+        layers=layers,
+        hidden=hidden,
+        heads=hidden // 32,
+        intermediate=3 * hidden,
+        vocabulary=vocabulary,
+        max_length=_PROMPT + tokens,
+    )
 
 
 @contextmanager
