@@ -3,8 +3,8 @@
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from contextlib import contextmanager, suppress
+from itertools import count, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,16 +12,20 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from cluster.config import RunSettings
-from cluster.data.factory import build
+from cluster.config import RunSettings, SplitSettings
+from cluster.data.making import Executor, make_problem
 from cluster.data.sources import open_sources
-from cluster.data.splits import read_split
+from cluster.data.splits import SPLITS, write_split
 from cluster.run import Job, opened, train_policy
-from cluster.runs import link_model
+from cluster.runs import RunFolder, link_model
 from cluster.session import ray_session
 from learner.scratch import create_model, train_tokenizer
 from learner.settings import ScratchModel
+from reward.settings import sandbox_limits
+from reward.slots import Slots
+from rl.problems import Problem
 from rl.prompts import prompt
+from rl.synthesis.candidates import Rejected
 
 _SPREAD = 3.0
 """Deviation of the untrained model's logits: the end is then drawn once in about ninety vocabularies of tokens."""
@@ -34,7 +38,8 @@ _WARM = 2
 def talkative_model(settings: ScratchModel, texts: list[str], folder: Path) -> None:
     """An untrained model that hardly ever ends a response by itself, so that every response is as long as it may be.
 
-    Its logits are spread out, but for that of the end, which is always 0.
+    Its logits are spread out, but for that of the end, which is always 0, and so are those of tokens that are no text by
+    themselves: a model that has learned anything writes few broken characters, which cost more to decode.
     """
     tokenizer = train_tokenizer(texts, settings.vocabulary)
     model = create_model(settings, tokenizer, seed=0)
@@ -43,7 +48,10 @@ def talkative_model(settings: ScratchModel, texts: list[str], folder: Path) -> N
         head = model.get_output_embeddings().weight
         # Behind its norm a hidden state's entries have unit size.
         head.normal_(std=_SPREAD / settings.hidden**0.5)
-        head[tokenizer.eos_token_id] = 0.0
+        for token in range(settings.vocabulary):
+            text = tokenizer.decode([token])
+            if token == tokenizer.eos_token_id or not text or "\ufffd" in text:
+                head[token] = 0.0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -74,14 +82,31 @@ def prepared(settings: RunSettings, stages: Sequence[str] = ("data", "rl")) -> I
         with opened(settings, Path(folder) / "run", Console(quiet=True)) as job:
             try:
                 with ray_session(settings, stages), job.guard:
-                    build(settings, open_sources(settings.data, settings.seed), job.run, lambda done: None)
-                    problems = read_split(job.run.split("sft"))
+                    problems = _write_problems(settings, job.run)
                     made = Path(folder) / "model"
                     talkative_model(settings.model, [prompt(problem) + problem.chain for problem in problems], made)
                     link_model(made, job.run.model("base"))
                     yield job
             finally:
                 shutil.rmtree(job.weights, ignore_errors=True)
+
+
+def _write_problems(settings: RunSettings, run: RunFolder) -> list[Problem]:
+    """The splits that training reads, made here: the factory's workers would take longer to start than this takes."""
+    sources = open_sources(settings.data, settings.seed)
+    found: dict[str, list[Problem]] = {}
+    with Slots(2, sandbox_limits(settings.reward), settings.reward.mode) as pool:
+        for name in SPLITS:
+            wanted: SplitSettings = getattr(settings.data, name)
+            found[name] = []
+            for index in count():
+                if len(found[name]) == wanted.problems:
+                    break
+                (candidate,) = sources[name].candidates(index, index + 1)
+                with suppress(Rejected):
+                    found[name].append(make_problem(candidate, wanted, Executor(pool, pool)))
+            write_split(run.split(name), found[name])
+    return found["sft"]
 
 
 def train(job: Job, stage: str, **changes: Any) -> list[dict[str, Any]]:
