@@ -20,7 +20,8 @@ from ray.serve.schema import LoggingConfig
 from benchmarks.loop import prepared, run_settings
 from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split, write_split
-from cluster.experience.stream import ExperienceStream, StreamClient, StreamJob
+from cluster.experience.client import StreamClient
+from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.run import Job
 from cluster.session import serving, worker_environment
 from rl.problems import Problem
@@ -186,6 +187,8 @@ def _stream_job(job: Job, stage: str, settings: Any, rollout: Any, reward: Any) 
         packing=True,
         max_length=job.settings.rollout.max_length,
         sync_deadline_s=60,
+        in_flight=None,
+        adaptive=False,
         evaluation=EvaluationSettings(),
         applications=dict(zip(("rollout", "reward"), _POOLS, strict=True)),
         loggers=[],

@@ -29,6 +29,7 @@ from cluster.evaluation.heldout import evaluate_weights, gains, summarise
 from cluster.evaluation.live import LONGEST_WAIT_S
 from cluster.events import Events, failures
 from cluster.experience.client import StreamClient
+from cluster.experience.flight import first_in_flight
 from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.guard import Guard
 from cluster.jobs.placement import Plan as Placement
@@ -341,6 +342,8 @@ def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings
                 reward=job.settings.reward,
                 samples_ahead=settings.max_staleness > 0,
             ),
+            in_flight=first_in_flight(job.settings.rollout, settings.group_size),
+            adaptive=job.settings.rollout.in_flight == "adaptive",
             applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
             loggers=job.settings.loggers,
             shown=flat(job.settings.model_dump(mode="json")),

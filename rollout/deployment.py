@@ -16,7 +16,7 @@ from ray.serve.schema import LoggingConfig
 from rl.published_weights import newest
 from rl.trajectories import Completion
 from rollout.engine import Engine, Sampling, SyncDeadline
-from rollout.settings import RolloutSettings
+from rollout.settings import Load, RolloutSettings
 
 
 class RolloutWorker:
@@ -67,6 +67,11 @@ class RolloutWorker:
         async with self._loading:
             await self._take(path, version)
         return self._engine.version
+
+    async def load(self) -> Load:
+        """What the engine is at."""
+        await self._start()
+        return self._engine.load()
 
     async def _take(self, path: str, version: int) -> None:
         try:

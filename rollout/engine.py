@@ -4,10 +4,13 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl.trajectories import Completion
-from rollout.settings import RolloutSettings
+from rollout.settings import Load, RolloutSettings
+
+if TYPE_CHECKING:
+    from rollout.load import LoadMeter
 
 
 class TiedEmbeddings(ValueError):
@@ -64,17 +67,21 @@ class Engine:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        from rollout.load import CacheMeter
+        from rollout.load import LoadMeter
 
         self.settings = settings
         self.version = 0
         self._requests = 0
         # vLLM counts for whoever listens, which takes a little time each step.
-        self._cache = CacheMeter() if settings.max_replicas is not None else None
+        self._meter = LoadMeter() if settings.max_replicas is not None or settings.in_flight == "adaptive" else None
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(**arguments(model_path, settings, seed), served_model_name=name),
-            stat_loggers=_listeners(settings, name, self._cache),
+            stat_loggers=_listeners(settings, name, self._meter),
         )
+
+    def load(self) -> Load:
+        """What the engine is at, as it told after its last step; nothing where load decides nothing."""
+        return self._meter.last if self._meter is not None else Load(running=0, waiting=0, cache=0.0)
 
     async def start(self, version: int) -> None:
         """First phase of weight transfer, and the label of the weights the engine was built with."""
@@ -123,7 +130,7 @@ class Engine:
 
         None if no step was made since, or nobody counts since the pool's size is fixed.
         """
-        return None if self._cache is None else self._cache.take()
+        return None if self._meter is None else self._meter.take_peak()
 
     async def check_health(self) -> None:
         """Raises if the engine's process has died."""
@@ -134,12 +141,12 @@ class Engine:
         self._engine.shutdown()
 
 
-def _listeners(settings: RolloutSettings, name: str | None, cache: Any) -> list[Any]:
+def _listeners(settings: RolloutSettings, name: str | None, meter: "LoadMeter | None") -> list[Any]:
     """Who is told of each step of the engine: vLLM counts only where somebody listens."""
     from rollout.engine_metrics import EngineMetrics
 
     told = [EngineMetrics] if settings.engine_metrics and name is not None else []
-    return told if cache is None else [*told, cache.logger]
+    return told if meter is None else [*told, meter.logger]
 
 
 def environment(settings: RolloutSettings) -> dict[str, str]:

@@ -1,33 +1,38 @@
-"""How full an engine's memory for keys and values gets. Imports vLLM, so only the process that holds an engine does."""
+"""What an engine tells of its load, through vLLM's interface for loggers. Imports vLLM: for engines' processes alone."""
 
 from typing import Any
 
 from vllm.v1.metrics.loggers import StatLoggerBase
 from vllm.v1.metrics.stats import IterationStats, MultiModalCacheStats, SchedulerStats
 
+from rollout.settings import Load
 
-class CacheMeter:
-    """The highest share of its memory that an engine used since it was last asked."""
+
+class LoadMeter:
+    """What an engine is at, and how full its memory for keys and values gets."""
 
     def __init__(self) -> None:
+        self.last = Load(running=0, waiting=0, cache=0.0)
+        """As it was after the last step."""
         self._peak: float | None = None
 
-    def see(self, share: float) -> None:
-        """Take note of a share, as the scheduler had it in one step."""
-        self._peak = max(self._peak or 0.0, share)
+    def see(self, load: Load) -> None:
+        """Take note of the load in one step."""
+        self.last = load
+        self._peak = max(self._peak or 0.0, load.cache)
 
-    def take(self) -> float | None:
-        """That highest share, from 0 to 1; None if the engine made no step since."""
+    def take_peak(self) -> float | None:
+        """The highest share of that memory since it was last asked, from 0 to 1; None if the engine made no step."""
         peak, self._peak = self._peak, None
         return peak
 
     def logger(self, vllm_config: Any, engine_index: int = 0) -> StatLoggerBase:
         """What vLLM tells of each step, given as one of its `stat_loggers`."""
-        return _CacheLogger(self)
+        return _Logger(self)
 
 
-class _CacheLogger(StatLoggerBase):
-    def __init__(self, meter: CacheMeter) -> None:
+class _Logger(StatLoggerBase):
+    def __init__(self, meter: LoadMeter) -> None:
         self._meter = meter
 
     def record(
@@ -38,7 +43,8 @@ class _CacheLogger(StatLoggerBase):
         engine_idx: int = 0,
     ) -> None:
         if scheduler_stats is not None:
-            self._meter.see(scheduler_stats.kv_cache_usage)
+            told = scheduler_stats
+            self._meter.see(Load(told.num_running_reqs, told.num_waiting_reqs, told.kv_cache_usage))
 
     def log_engine_initialized(self) -> None:
         """Nothing to say."""

@@ -1,10 +1,23 @@
-"""Settings of the rollout pool."""
+"""Settings of the rollout pool, and what its engines tell of themselves."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from rl.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one engine is at."""
+
+    running: int
+    """Sequences it decodes."""
+    waiting: int
+    """Sequences that wait in its queue."""
+    cache: float
+    """Share of its memory for keys and values in use."""
 
 
 class RolloutSettings(Settings):
@@ -30,6 +43,9 @@ class RolloutSettings(Settings):
     """Prompt and response together, in tokens."""
     max_sequences: int = Field(256, ge=1)
     """Sequences that one engine decodes at a time."""
+    in_flight: Annotated[int, Field(ge=1)] | Literal["adaptive"] | None = None
+    """Groups in flight at most, over all engines; `adaptive` follows what waits in their queues and how full their caches
+    are, from as many as they can decode at a time on; None is all that are wanted."""
     gpu_memory: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that one engine takes; less where a learner worker shares the GPU."""
     kv_cache_gib: int = Field(1, ge=1)

@@ -15,6 +15,7 @@ from rl.prompts import prompt_ids
 from rl.tokens import decode, load_tokenizer, token_span
 from rl.trajectories import Completion, Score, Trajectory
 from rollout.engine import Sampling, SyncDeadline
+from rollout.settings import Load
 
 _SCORE_TRIES = 3
 """How often a group is scored when the machinery fails on it."""
@@ -83,6 +84,14 @@ class Sampler:
             PoolUnresponsive: no worker took them before the deadline.
         """
         await self._everywhere("update_weights", path, version)
+
+    async def loads(self) -> list[Load]:
+        """What every rollout worker is at.
+
+        Raises:
+            PoolUnresponsive: no worker answered before the deadline.
+        """
+        return await self._everywhere("load")
 
     async def _everywhere(self, method: str, *arguments: Any) -> list[Any]:
         """What all rollout workers answer. One that dies over it, or loads too slowly, is replaced and not waited for."""

@@ -8,23 +8,25 @@ version is at least `s - max_staleness`, so with 0 every batch is sampled by the
 import asyncio
 import json
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import ray
 from ray.serve.handle import DeploymentHandle
 
 from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split
 from cluster.evaluation.live import LiveEvaluation
 from cluster.events import Events
-from cluster.experience.collection import Collector, Seconds, StaleEngine
+from cluster.experience.collection import Collector, PoolUnresponsive, Seconds, StaleEngine
+from cluster.experience.flight import Flight
 from cluster.monitoring.loggers import figures, open_loggers
 from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.watch import Situation, Watch
@@ -51,6 +53,8 @@ Batch = tuple[list[list[MiniBatch]], dict[str, Any]]
 
 _PROBES = 4
 _PROBE_TOKENS = 24
+_LOOK_EVERY_S = 1.0
+"""Between looks at the engines' load."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ class StreamJob:
     packing: bool
     max_length: int
     sync_deadline_s: float
+    in_flight: int | None
+    """Groups in flight at most, or at first where that is to follow the engines' load; None is all that are wanted."""
+    adaptive: bool
     evaluation: EvaluationSettings
     applications: Mapping[str, str]
     """The Serve application of each pool."""
@@ -80,7 +87,7 @@ class StreamJob:
 
 
 class ExperienceStream:
-    """The actor. Its methods are called by the learner's ranks, through `StreamClient`."""
+    """The actor. Its methods are called by the learner's ranks, through `cluster.experience.client`."""
 
     def __init__(self, job: StreamJob) -> None:
         self._job = job
@@ -120,6 +127,8 @@ class ExperienceStream:
         self._scaler = Scaler(job.autoscaling, job.rollout, self._activity, self._monitor, lambda: self._handed_out + 1)
         self._loggers = open_loggers(job.loggers, self._run.path, job.shown)
         self._watching: asyncio.Future[Any] | None = None
+        self._flight = Flight(job.in_flight or sys.maxsize)
+        self._adapting: asyncio.Task[None] | None = None
         self._restarts = 0
         self._worked = time.process_time()
         self._handed_out = -1
@@ -176,6 +185,8 @@ class ExperienceStream:
             StaleEngine: a worker still answers with other weights.
         """
         self._watching = self._watching or asyncio.gather(self._watch.go_on(self._situation), self._scaler.go_on())
+        if self._job.adaptive:
+            self._adapting = self._adapting or asyncio.create_task(self._adapt())
         self._learner_goes_on()
         if version <= self._version:
             self._restarts += 1
@@ -219,6 +230,15 @@ class ExperienceStream:
         for logger in self._loggers:
             logger.close()
         return self._stopped
+
+    async def _adapt(self) -> None:
+        """Let the number of groups in flight follow the engines, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            if self._flight.now:
+                # While no worker answers there is nothing to learn; those who wait for answers tell of it.
+                with suppress(PoolUnresponsive):
+                    self._flight.adjust(await self._collector.loads())
 
     def _learner_goes_on(self) -> None:
         """The learner is no longer training, if it was."""
@@ -291,7 +311,8 @@ class ExperienceStream:
 
     async def _group(self, problem: Problem, step: int, path: Path) -> Group:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
-        group, seconds = await self._collector.collect(problem, sampling, self._version)
+        async with self._flight:
+            group, seconds = await self._collector.collect(problem, sampling, self._version)
         oldest = step - self._settings.max_staleness
         fresh = [trajectory for trajectory in group if min(trajectory.completion.policy_versions, default=oldest) >= oldest]
         annotated = annotate(fresh, self._settings)

@@ -20,7 +20,7 @@ class Loop:
 
     def __init__(self, folder):
         self.loop = asyncio.new_event_loop()
-        self.engine = Engine(str(folder), RolloutSettings(max_length=128, max_sequences=16), seed=0)
+        self.engine = Engine(str(folder), RolloutSettings(max_length=128, max_sequences=16, in_flight="adaptive"), seed=0)
         self(self.engine.start(version=0))
 
     def __call__(self, work):
@@ -68,6 +68,22 @@ def test_many_seeded_groups_at_once(running):
         return await asyncio.gather(*(running.engine.generate(prompt, sampling()) for prompt in prompts))
 
     assert [len(group) for group in running(many())] == [4] * 40
+
+
+def test_it_tells_what_it_decodes_and_what_waits(running):
+    async def looks():
+        group = sampling(samples=24, max_tokens=100, stop_token_id=298)
+        generation = asyncio.create_task(running.engine.generate(PROMPT, group))
+        told = []
+        while not generation.done():
+            await asyncio.sleep(0.01)
+            told.append(running.engine.load())
+        return told
+
+    told = running(looks())
+    assert max(load.running for load in told) == 16, "max_sequences"
+    assert 1 <= max(load.waiting for load in told) <= 8
+    assert 0 < max(load.cache for load in told) <= 1
 
 
 def test_new_weights_are_what_is_sampled_with(running, tiny_model, tmp_path):
