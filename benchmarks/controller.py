@@ -123,7 +123,7 @@ def _simulated(job: Job, problems: Sequence[Problem]) -> list[Any]:
     tokenizer = load_tokenizer(job.run.model("base"))
     with_chains = read_split(job.run.split("sft"))
     responses = [chain_ids(problem, tokenizer) for problem in with_chains]
-    options = {
+    options: dict[str, Any] = {
         "num_replicas": 1,
         "max_ongoing_requests": 100_000,
         "ray_actor_options": {"num_cpus": 0.1, "runtime_env": {"env_vars": worker_environment()}},

@@ -132,7 +132,7 @@ class RawLearner:
 def _raw_phases(job: Job) -> dict[str, Timed]:
     """Medians over batches of the run's size."""
     settings = job.settings
-    tokenizer = load_tokenizer(job.run.model("base"))
+    tokenizer: Any = load_tokenizer(job.run.model("base"))
     problems = read_split(job.run.split("rl"))[: settings.rl.groups]
     prompts = [prompt_ids(problem, tokenizer) for problem in problems]
     generated, batches, texts, loaded = [], [], [], []
