@@ -46,8 +46,8 @@ def measure(*, in_flight: Sequence[int], trajectories: int, group_size: int) -> 
     """
     settings = run_settings(64, {"groups": 1, "group_size": group_size})
     with prepared(settings, ["data"]) as job, serving(_POOLS):
-        problems = _many(job, max(in_flight))
-        handles = _simulated(job, problems[:64])
+        _rename_problems(job, max(in_flight))
+        handles = _simulated(job)
         found = {str(groups): _measure(job, groups, trajectories, group_size, handles) for groups in in_flight}
     costs = [one["cpu_ms_a_trajectory"] for one in found.values()]
     return {
@@ -109,16 +109,14 @@ class SimulatedReward:
         )
 
 
-def _many(job: Job, count: int) -> list[Problem]:
-    """The run's RL problems under as many names as are wanted."""
+def _rename_problems(job: Job, count: int) -> None:
+    """Puts the run's RL problems there under as many names as are wanted."""
     path = job.run.split("rl")
     made = read_split(path)
-    problems = [replace(made[index % len(made)], id=f"p{index}") for index in range(max(count, len(made)))]
-    write_split(path, problems)
-    return problems
+    write_split(path, [replace(made[index % len(made)], id=f"p{index}") for index in range(max(count, len(made)))])
 
 
-def _simulated(job: Job, problems: Sequence[Problem]) -> list[Any]:
+def _simulated(job: Job) -> list[Any]:
     """Handles of the two pools."""
     tokenizer = load_tokenizer(job.run.model("base"))
     with_chains = read_split(job.run.split("sft"))

@@ -40,6 +40,8 @@ class RawEngine:
 
         self._llm: Any = LLM(**arguments(model_path, settings, seed))
         self._llm.init_weight_transfer_engine({"init_info": {}})
+        # Until it is told one, the engine calls its version by a word.
+        self._llm.update_weight_version("0")
 
     def generate(
         self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]

@@ -14,7 +14,7 @@ from benchmarks.raw_engine import RawEngine
 from cluster.data.splits import read_split
 from cluster.experience.collection import Sampler
 from cluster.run import Job
-from cluster.session import application_names, serving, worker_environment
+from cluster.session import application_names, worker_environment
 from learner.settings import ScratchModel
 from rl.prompts import prompt_ids
 from rl.seeds import derived_seed
@@ -53,13 +53,10 @@ def measure(*, model: ScratchModel, prompts: int, samples: int, tokens: int, rou
     with prepared(settings, ["data"]) as job, raw_engine(job) as raw:
         name, *_ = application_names(settings.name)
         folder = str(job.run.model("base"))
-        with serving([name]):
-            handle = deploy(
-                name, folder, str(job.run.path / "weights"), settings.rollout, settings.seed, worker_environment()
-            )
-            sampler = Sampler(handle, folder, deadline_s=_ROUND_S)
-            asked = [prompt_ids(problem, sampler.tokenizer) for problem in read_split(job.run.split("rl"))]
-            speeds = [_round(raw, sampler, asked, samples, tokens, turn) for turn in range(rounds + 1)][1:]
+        handle = deploy(name, folder, str(job.run.path / "weights"), settings.rollout, settings.seed, worker_environment())
+        sampler = Sampler(handle, folder, deadline_s=_ROUND_S)
+        asked = [prompt_ids(problem, sampler.tokenizer) for problem in read_split(job.run.split("rl"))]
+        speeds = [_round(raw, sampler, asked, samples, tokens, turn) for turn in range(rounds + 1)][1:]
     ways = {way: [speed[way] for speed in speeds] for way in speeds[0]}
     return {
         "prompts": len(asked),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.loop import prepared, run_settings
 from cluster.experience.collection import Sampler
-from cluster.session import application_names, serving, weights_folder, worker_environment
+from cluster.session import application_names, weights_folder, worker_environment
 from learner.settings import ScratchModel
 from rl.published_weights import publish
 from rollout.deployment import deploy
@@ -37,12 +37,11 @@ def measure(*, mib: int, rounds: int) -> dict[str, Any]:
     with prepared(settings, ["data"]) as job:
         name, *_ = application_names(settings.name)
         folder, published = str(job.run.model("base")), weights_folder(settings.cluster, job.run.path)
-        with serving([name]):
-            handle = deploy(name, folder, str(published), settings.rollout, settings.seed, worker_environment())
-            sampler = Sampler(handle, folder, deadline_s=_DEADLINE_S)
-            tensors = _read(folder)
-            copies = {key: tensor.clone() for key, tensor in tensors.items()}
-            rows = [_round(sampler, published, version, tensors, copies) for version in range(1, rounds + 2)]
+        handle = deploy(name, folder, str(published), settings.rollout, settings.seed, worker_environment())
+        sampler = Sampler(handle, folder, deadline_s=_DEADLINE_S)
+        tensors = _read(folder)
+        copies = {key: tensor.clone() for key, tensor in tensors.items()}
+        rows = [_round(sampler, published, version, tensors, copies) for version in range(1, rounds + 2)]
     found = {key: median(row[key] for row in rows[1:]) for key in rows[0]}
     return {
         "mib": sum(tensor.nbytes for tensor in tensors.values()) / 2**20,
