@@ -9,7 +9,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from . import box, kernel, landlock, libraries, namespaces, seccomp
 
@@ -73,19 +73,21 @@ class Isolation:
             self.box = box.Box(folder, temporary=True)
         self.missing = self._lacking()
         """What this level or this machine has no part of, each with the reason."""
-        self._rules = self._landlock([*readable, self.box.path])
-        self._filter = seccomp.Filter()
+        rules = self._landlock([*readable, self.box.path])
         with_processes = level != "nons" and "process namespace" not in self._without
         self.namespaces = kernel.CLONE_NEWPID if with_processes else 0
         # What children inherit need not be done by each.
         kernel.prctl("DUMPABLE", kernel.PR_SET_DUMPABLE, 0)
         kernel.prctl("NO_NEW_PRIVS", kernel.PR_SET_NO_NEW_PRIVS, 1)
         if "limits" not in self._without:
-            _limit(_OF_EVERY_PROCESS)
+            kernel.make([kernel.Bound(what, bound).call for what, bound in _OF_EVERY_PROCESS])
         if self._uid is not None:
             self._leave_groups(self._uid)
         if "seccomp" not in self._without:
             self._refuse_new_code()
+        self._memory, self._cpu = kernel.Bound(kernel.RLIMIT_AS), kernel.Bound(kernel.RLIMIT_CPU)
+        self.layers = tuple(self._calls(rules))
+        """The system calls by which a child applies every layer to itself, in order; `allow` comes before."""
 
     def _leave_groups(self, uid: int) -> None:
         """Gives up the groups for the new user's own, or the new user where a root without privileges can have none.
@@ -146,42 +148,40 @@ class Isolation:
             missing["landlock signals"] = f"the kernel's Landlock has version {version}, {_LANDLOCK_SIGNALS} is needed"
         return missing
 
-    def _landlock(self, readable: list[str]) -> landlock.Rules | None:
+    def _landlock(self, readable: list[str]) -> int | None:
+        """Landlock's rules, where it is to be had."""
         if "landlock" in self._without:
             return None
         if not landlock.abi():
             if self._level == "userns":
                 return None
             raise LayerMissing(f"level {self._level} needs Landlock, which this kernel has not: use level userns")
-        return landlock.Rules(readable)
+        return landlock.ruleset(readable)
 
-    def confine(self, *, memory_bytes: int, cpu_s: int) -> None:
-        """Applies every layer to this process, which is a child about to run a program.
+    def allow(self, *, memory_bytes: int, cpu_s: int) -> None:
+        """Says, in the zygote, what the next child may use up.
 
         `memory_bytes` is what the program may map beyond the interpreter itself. `cpu_s` is a backstop: the zygote
         itself keeps the CPU deadline.
-
-        Raises:
-            OSError: a layer did not hold; the program must not run.
         """
+        self._memory.set_to(memory_bytes + self._mapped_bytes)
+        self._cpu.set_to(cpu_s)
+
+    def _calls(self, rules: int | None) -> Iterator[kernel.Call]:
         if self._uid is not None:
-            os.setresuid(self._uid, self._uid, self._uid)
+            yield kernel.becoming(self._uid)
         # After the change of uid, which clears it.
-        kernel.die_with_parent()
+        yield kernel.DYING_WITH_PARENT
         if "limits" not in self._without:
-            memory = memory_bytes + self._mapped_bytes
-            _limit(((kernel.RLIMIT_AS, memory), (kernel.RLIMIT_CPU, cpu_s), *_OF_EVERY_CHILD))
-        if self._rules is not None:
-            self._rules.restrict()
+            yield self._memory.call
+            yield self._cpu.call
+            yield from (kernel.Bound(what, bound).call for what, bound in _OF_EVERY_CHILD)
+        if rules is not None:
+            yield landlock.restricting(rules)
         if self._uid is None and "privileges" not in self._without:
-            kernel.drop_capabilities()  # A new uid has none.
+            yield kernel.dropping_capabilities()  # A new uid has none.
         if "seccomp" not in self._without:
-            self._filter.install()
-
-
-def _limit(bounds: Iterable[tuple[int, int]]) -> None:
-    for what, bound in bounds:
-        kernel.limit(what, bound)
+            yield seccomp.installing()
 
 
 def _mapped_bytes() -> int:

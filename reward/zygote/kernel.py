@@ -6,6 +6,7 @@ Every failure is an OSError that names the call.
 import ctypes
 import os
 import signal
+from collections.abc import Sequence
 
 CLONE_PIDFD = 0x00001000
 CLONE_NEWNS = 0x00020000
@@ -31,10 +32,14 @@ PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_MDWE = 65
 
+_SYS_DUP2 = 33
 _SYS_CLONE = 56
+_SYS_GETPPID = 110
+_SYS_SETRESUID = 117
 _SYS_CAPSET = 126
 _SYS_PIVOT_ROOT = 155
 _SYS_PRCTL = 157
+_SYS_SETRLIMIT = 160
 _SYS_CLOSE_RANGE = 436
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -45,8 +50,6 @@ _libc_locked = ctypes.PyDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall_locked = _libc_locked.syscall
 _prctl = _libc_locked.prctl
-_setrlimit = _libc_locked.setrlimit
-_bounds = (ctypes.c_ulong * 2)()
 
 
 def _checked(result: int, what: str) -> int:
@@ -62,20 +65,61 @@ def syscall(what: str, number: int, *arguments: object) -> int:
     return _checked(_syscall(ctypes.c_long(number), *words), what)
 
 
-def prepared(number: int, *arguments: object) -> tuple[object, ...]:
-    """A system call for `repeat`: what every child does is made ready once, since that costs more than the call."""
+Call = tuple[str, tuple[object, ...]]
+"""A system call made ready: its name for an error's message, its number and arguments."""
+
+
+def prepared(what: str, number: int, *arguments: object) -> Call:
+    """A system call for `make`: what every child does is made ready once, since that costs more than the call."""
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
-    return (ctypes.c_long(number), *words)
+    return what, (ctypes.c_long(number), *words)
 
 
-def closing_from(first: int) -> tuple[object, ...]:
-    """The call, for `repeat`, that closes every file descriptor from `first` on."""
-    return prepared(_SYS_CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+def make(calls: Sequence[Call]) -> None:
+    """Makes prepared system calls, one after the other."""
+    for what, call in calls:
+        if _syscall_locked(*call) < 0:
+            _checked(-1, what)
 
 
-def repeat(what: str, call: tuple[object, ...]) -> None:
-    """Makes a prepared system call."""
-    _checked(_syscall_locked(*call), what)
+HARMLESS = prepared("getppid", _SYS_GETPPID)
+"""A call that changes nothing, to rehearse `make` with."""
+
+
+def copying(source: int, target: int) -> Call:
+    """The call that makes file descriptor `target` a copy of `source`."""
+    return prepared(f"dup2 {source}", _SYS_DUP2, source, target)
+
+
+def closing_from(first: int) -> Call:
+    """The call that closes every file descriptor from `first` on."""
+    return prepared("close_range", _SYS_CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+
+
+def becoming(uid: int) -> Call:
+    """The call that makes the real, the effective and the saved user `uid`."""
+    return prepared("setresuid", _SYS_SETRESUID, uid, uid, uid)
+
+
+def dropping_capabilities() -> Call:
+    """The call that gives up every capability for good."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    return prepared("capset", _SYS_CAPSET, header, (ctypes.c_uint32 * 6)())
+
+
+class Bound:
+    """The call that bounds resource `what` (`RLIMIT_*`) for good, by what `set_to` said last."""
+
+    def __init__(self, what: int, bound: int = 0) -> None:
+        """The bound can be changed until the call is made."""
+        self._bounds = (ctypes.c_ulong * 2)()
+        self.set_to(bound)
+        name = next(name for name, number in globals().items() if name.startswith("RLIMIT_") and number == what)
+        self.call = prepared(f"setrlimit {name}, perhaps above what was inherited", _SYS_SETRLIMIT, what, self._bounds)
+
+    def set_to(self, bound: int) -> None:
+        """Changes it."""
+        self._bounds[0] = self._bounds[1] = bound
 
 
 def prctl(what: str, option: int, value: int) -> None:
@@ -84,20 +128,8 @@ def prctl(what: str, option: int, value: int) -> None:
     _checked(_prctl(option, ctypes.c_ulong(value), zero, zero, zero), f"prctl {what}")
 
 
-_DIE_WITH_PARENT = prepared(_SYS_PRCTL, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-
-
-def die_with_parent() -> None:
-    """This process is killed when its parent ends."""
-    repeat("prctl PDEATHSIG", _DIE_WITH_PARENT)
-
-
-def limit(what: int, bound: int) -> None:
-    """Bounds resource `what` (`RLIMIT_*`) for good."""
-    _bounds[0] = _bounds[1] = bound
-    if _setrlimit(what, _bounds):
-        name = next(name for name, number in globals().items() if name.startswith("RLIMIT_") and number == what)
-        _checked(-1, f"setrlimit {name} to {bound}, perhaps above the limit that was inherited")
+DYING_WITH_PARENT = prepared("prctl PDEATHSIG", _SYS_PRCTL, PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+"""After this call the process is killed when its parent ends."""
 
 
 def name_host(name: str) -> None:
@@ -128,27 +160,28 @@ def pivot_root(new: str, old: str) -> None:
     syscall("pivot_root", _SYS_PIVOT_ROOT, ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old)))
 
 
-def drop_capabilities() -> None:
-    """Gives up every capability for good."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    syscall("capset", _SYS_CAPSET, ctypes.byref(header), ctypes.byref(nothing))
-
-
-def fork(namespaces: int) -> tuple[int, int]:
-    """Forks into new `namespaces` (`CLONE_NEW*` bits): `(pid, pidfd)` in the parent, `(0, -1)` in the child.
+class Fork:
+    """Forks, again and again, into new `namespaces` (`CLONE_NEW*` bits).
 
     `os.fork` cannot name namespaces, and `unshare` of the process namespace works only once in a process. Python is not
     told of this fork: that would run every module's own hooks (half a millisecond), which exist to repair what other
     threads held, and a process that calls this must have no other threads.
     """
-    pidfd = ctypes.c_int(-1)
-    flags = ctypes.c_ulong(namespaces | CLONE_PIDFD | signal.SIGCHLD)
-    zero = ctypes.c_ulong(0)
-    pid: int = _syscall_locked(ctypes.c_long(_SYS_CLONE), flags, zero, ctypes.byref(pidfd), zero, zero)
-    if pid == 0:
-        return 0, -1
-    if pid < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"clone: {os.strerror(number)}")
-    return pid, pidfd.value
+
+    def __init__(self, namespaces: int) -> None:
+        """Makes the call ready."""
+        self._pidfd = ctypes.c_int(-1)
+        flags = namespaces | CLONE_PIDFD | signal.SIGCHLD
+        _, self._call = prepared("clone", _SYS_CLONE, flags, 0, ctypes.byref(self._pidfd), 0, 0)
+
+    def __call__(self) -> int:
+        """The child's id in the parent, 0 in the child."""
+        pid: int = _syscall_locked(*self._call)
+        if pid < 0:
+            _checked(pid, "clone")
+        return pid
+
+    @property
+    def pidfd(self) -> int:
+        """The descriptor, in the parent, of the last child."""
+        return self._pidfd.value

@@ -51,13 +51,6 @@ def ruleset(readable: Iterable[str]) -> int:
     return descriptor
 
 
-class Rules:
-    """Rules that a process can lay on itself."""
-
-    def __init__(self, readable: Iterable[str]) -> None:
-        """Makes them; see `ruleset`."""
-        self._restrict = kernel.prepared(_SYS_RESTRICT, ruleset(readable), 0)
-
-    def restrict(self) -> None:
-        """Lays the rules on this process, for good. Needs no_new_privs."""
-        kernel.repeat("landlock_restrict_self", self._restrict)
+def restricting(rules: int) -> kernel.Call:
+    """The call that lays the rules of `ruleset` on a process, for good. Needs no_new_privs."""
+    return kernel.prepared("landlock_restrict_self", _SYS_RESTRICT, rules, 0)

@@ -148,21 +148,15 @@ def _search(stretches: list[tuple[int, list[Instruction]]]) -> list[Instruction]
     return [(_JUMP_GREATER_EQUAL, len(below), 0, stretches[middle][0]), *below, *_search(stretches[middle:])]
 
 
-class Filter:
-    """The assembled filter in the memory layout the kernel reads; made once, installed by every child."""
+class _Program(ctypes.Structure):
+    """The kernel's `struct sock_fprog`."""
 
-    def __init__(self) -> None:
-        instructions = assemble()
-        packed = b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
-        self._instructions = ctypes.create_string_buffer(packed, len(packed))
-        address = ctypes.addressof(self._instructions)
-        program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", len(instructions), address), 16)
-        self._install = kernel.prepared(_SYS_SECCOMP, _SET_MODE_FILTER, 0, program)
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
-    def install(self) -> None:
-        """Puts the filter on this process, for good. Needs no_new_privs.
 
-        Raises:
-            OSError: the kernel has no seccomp filters, or refuses this one.
-        """
-        kernel.repeat("seccomp", self._install)
+def installing() -> kernel.Call:
+    """The call that puts the filter, which is assembled here, on a process for good. Needs no_new_privs."""
+    instructions = assemble()
+    packed = b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
+    program = ctypes.byref(_Program(len(instructions), packed))
+    return kernel.prepared("seccomp", _SYS_SECCOMP, _SET_MODE_FILTER, 0, program)

@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 from . import box, kernel, messages, program
@@ -28,6 +29,9 @@ _HIGH = 10
 """Descriptors from here on are the zygote's own."""
 _IDLE_MS = 5000
 _CLOSE_THE_REST = kernel.closing_from(REPORT + 1)
+# The zygote's stdin is /dev/null.
+_STDERR = {False: kernel.copying(0, 2), True: kernel.copying(_ERRORS, 2)}
+"""What a child's standard error becomes, by whether it is kept."""
 _NOBODY = b"-"
 """In place of the parent's order: the parent has hung up."""
 _MIB = 1 << 20
@@ -128,53 +132,78 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
         ParentGone: the parent died, and another process holds its end of the socket open.
     """
     parent = os.getppid()
-    poller = select.poll()
-    poller.register(connection, select.POLLIN)
+    fork = kernel.Fork(isolation.namespaces)
+    idle, busy, watched = select.poll(), select.poll(), -1
+    idle.register(connection, select.POLLIN)
+    busy.register(connection, select.POLLIN)
     while True:
-        while not poller.poll(_IDLE_MS):
+        while not idle.poll(_IDLE_MS):
             if os.getppid() != parent:
                 raise ParentGone
         # An order to kill may come when the run has just ended; it is for nobody then.
-        if messages.exactly(connection, 1) == messages.RUN:
-            head = messages.receive_head(connection)
-            stdin = messages.exactly(connection, head.stdin_bytes)
-            files = messages.exactly(connection, head.files_bytes)
-            payload = messages.exactly(connection, head.program_bytes)
-            isolation.box.fill(files)
-            started = time.monotonic()
-            pid, pidfd = kernel.fork(isolation.namespaces)
-            if pid == 0:
-                _become_child(head, stdin, payload, isolation)
-            del stdin, files, payload
-            try:
-                how = _watch(pid, pidfd, poller, connection, started, head)
-                connection.sendall(_reap(pid, how, started, head.cpu_s))
-            finally:
-                os.close(pidfd)
+        if messages.exactly(connection, 1) != messages.RUN:
+            continue
+        head = messages.receive_head(connection)
+        stdin = messages.exactly(connection, head.stdin_bytes)
+        files = messages.exactly(connection, head.files_bytes)
+        payload = messages.exactly(connection, head.program_bytes)
+        isolation.box.fill(files)
+        isolation.allow(memory_bytes=head.memory_mib * _MIB, cpu_s=math.ceil(head.cpu_s) + 1)
+        calls = (_STDERR[head.keep_stderr], *isolation.layers, _CLOSE_THE_REST)
+        # A child has one thread and uses no more CPU than time passes, so its clock need not be read before this.
+        patience_ms = _milliseconds(min(head.wall_s, head.cpu_s))
+        started = time.monotonic()
+        # From here on until the child has ended, whatever this process writes to is copied.
+        pid = fork()
+        if pid == 0:
+            _become_child(calls, stdin, payload, isolation.box if files else None)
+        pidfd = fork.pidfd
+        if pidfd != watched:  # The lowest number that is free: mostly the one of the last child.
+            if watched >= 0:
+                busy.unregister(watched)
+            busy.register(pidfd, select.POLLIN)
+            watched = pidfd
+        ready = busy.poll(patience_ms)
+        try:
+            how = _watch(pid, pidfd, busy, ready, connection, started, head)
+            connection.sendall(_reap(pid, how, started, head.cpu_s))
+        finally:
+            os.close(pidfd)
+        del stdin, files, payload
+
+
+def _milliseconds(seconds: float) -> int:
+    """As many as `poll` waits for at least so long."""
+    return max(1, math.ceil(1000 * seconds))
 
 
 def _watch(
-    pid: int, pidfd: int, poller: select.poll, connection: messages.Stream, started: float, head: messages.Head
+    pid: int,
+    pidfd: int,
+    busy: select.poll,
+    ready: list[tuple[int, int]],
+    connection: messages.Stream,
+    started: float,
+    head: messages.Head,
 ) -> bytes:
     """Waits for the child's end and brings it about where it is due: why, or nothing where the child ended by itself.
+
+    `ready` is what `busy` has found so far, of the child's descriptor and the connection.
 
     Raises:
         messages.Lost: the parent hung up; the child is dead.
     """
-    poller.register(pidfd, select.POLLIN)
-    # A child has one thread and uses no more CPU than time passes, so its clock need not be read before this.
-    left, how = min(head.wall_s, head.cpu_s), b""
-    while left > 0:
-        ready = [descriptor for descriptor, _ in poller.poll(max(1, math.ceil(1000 * left)))]
-        if pidfd in ready:
-            break
+    how = b""
+    while not how and not any(descriptor == pidfd for descriptor, _ in ready):
         if ready:
             how = connection.recv(1) or _NOBODY
             break
         wall_left, cpu_left = started + head.wall_s - time.monotonic(), head.cpu_s - _cpu_seconds(pid)
         left = min(wall_left, cpu_left)
-        how = b"" if left > 0 else messages.CPU if cpu_left <= 0 else messages.WALL
-    poller.unregister(pidfd)
+        if left > 0:
+            ready = busy.poll(_milliseconds(left))
+        else:
+            how = messages.CPU if cpu_left <= 0 else messages.WALL
     if how:
         os.kill(pid, signal.SIGKILL)
     if how == _NOBODY:
@@ -210,19 +239,17 @@ def _cpu_seconds(pid: int) -> float:
         return 0.0  # It has just ended.
 
 
-def _become_child(head: messages.Head, stdin: bytes, payload: bytes, isolation: Isolation) -> NoReturn:
-    """Confines this process and runs the program in it.
+def _become_child(calls: Sequence[kernel.Call], stdin: bytes, payload: bytes, folder: box.Box | None) -> NoReturn:
+    """Confines this process by `calls` and runs the program in it, in the folder of its files if it has any.
 
     The first byte of the report tells the parent whether the layers hold: I for isolated, ! before what went wrong.
     """
     try:
-        os.dup2(_ERRORS if head.keep_stderr else 0, 2)  # The zygote's stdin is /dev/null.
         if stdin:
             box.as_stdin(stdin)
-        if head.files_bytes:
-            isolation.box.enter()
-        isolation.confine(memory_bytes=head.memory_mib * _MIB, cpu_s=math.ceil(head.cpu_s) + 1)
-        kernel.repeat("close_range", _CLOSE_THE_REST)
+        if folder is not None:
+            folder.enter()
+        kernel.make(calls)
         _write(REPORT, b"I")
     except BaseException as error:
         _write(REPORT, f"!{type(error).__name__}: {error}".encode())
