@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import box, kernel, messages, program
+from . import box, huge_code, kernel, messages, program
 from .isolation import Isolation, LayerMissing
 
 REPORT = 3
@@ -63,6 +63,7 @@ def main() -> None:
     folders, modules, folder, *without = sys.argv[6:]
     connection = _placed(*map(int, descriptors))
     sys.path.remove(project)
+    huge_code.move()
     library = [*sys.path]
     sys.path += folders.split(os.pathsep)
     try:
@@ -132,7 +133,7 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
         ParentGone: the parent died, and another process holds its end of the socket open.
     """
     parent = os.getppid()
-    fork = kernel.Fork(isolation.namespaces)
+    fork, reaper = kernel.Fork(isolation.namespaces), kernel.Reaper()
     idle, busy, watched = select.poll(), select.poll(), -1
     idle.register(connection, select.POLLIN)
     busy.register(connection, select.POLLIN)
@@ -166,7 +167,7 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
         ready = busy.poll(patience_ms)
         try:
             how = _watch(pid, pidfd, busy, ready, connection, started, head)
-            connection.sendall(_reap(pid, how, started, head.cpu_s))
+            connection.sendall(_reap(reaper, pid, how, started, head.cpu_s))
         finally:
             os.close(pidfd)
         del stdin, files, payload
@@ -212,10 +213,9 @@ def _watch(
     return how
 
 
-def _reap(pid: int, how: bytes, started: float, cpu_s: float) -> bytes:
+def _reap(reaper: kernel.Reaper, pid: int, how: bytes, started: float, cpu_s: float) -> bytes:
     """Takes the child away and names its end, if nobody has yet: the status for the parent."""
-    _, status, usage = os.wait4(pid, 0)
-    used = usage.ru_utime + usage.ru_stime
+    status, used, peak_kib = reaper(pid)
     number = os.waitstatus_to_exitcode(status)
     if not how:
         if number >= 0:
@@ -226,7 +226,7 @@ def _reap(pid: int, how: bytes, started: float, cpu_s: float) -> bytes:
             how = messages.MEMORY  # Nobody here killed it; the parent finds out whether its memory had run out.
         else:
             how = messages.SIGNAL
-    return messages.status(messages.Status(how, abs(number), time.monotonic() - started, used, usage.ru_maxrss))
+    return messages.status(messages.Status(how, abs(number), time.monotonic() - started, used, peak_kib))
 
 
 def _cpu_seconds(pid: int) -> float:

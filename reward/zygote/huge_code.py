@@ -1,0 +1,79 @@
+"""Keeps the interpreter's own code in huge pages, where the kernel has them.
+
+What is mapped from a file is not handed on by a fork: every child maps the code anew, in some fifty page faults, and takes
+it all apart at its end. A huge page is handed on, and given back, as one; code is never written to, so it is never copied.
+"""
+
+import ctypes
+
+_HUGE = 2 << 20
+_READ, _WRITE, _EXECUTE = 1, 2, 4
+_PRIVATE_ANONYMOUS = 0x22
+_MADV_HUGEPAGE = 14
+_MAY_MOVE_TO_PLACE = 3
+_FAILED = (1 << 64) - 1
+
+_libc = ctypes.CDLL(None)
+_address, _size = ctypes.c_void_p, ctypes.c_size_t
+_mmap, _munmap, _mremap, _madvise, _mprotect = _libc.mmap, _libc.munmap, _libc.mremap, _libc.madvise, _libc.mprotect
+_mmap.restype = _mremap.restype = _address
+_mmap.argtypes = (_address, _size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_munmap.argtypes = (_address, _size)
+_mremap.argtypes = (_address, _size, _size, ctypes.c_int, _address)
+_madvise.argtypes = _mprotect.argtypes = (_address, _size, ctypes.c_int)
+
+
+def move() -> int:
+    """Moves the code, with the constants beside it, as far as it fills huge pages: how many bytes.
+
+    That is 0 where the kernel, or the way the interpreter lies in memory, is not made for it; only speed depends on it.
+    """
+    code: int = ctypes.cast(ctypes.pythonapi.Py_GetVersion, _address).value or 0
+    with open("/proc/self/maps", encoding="utf-8") as file:
+        begin, end = surroundings(code, file.read())
+    begin, end = -(-begin // _HUGE) * _HUGE, end // _HUGE * _HUGE
+    size = end - begin
+    room: int = _FAILED if size <= 0 else _mmap(None, size + _HUGE, _READ | _WRITE, _PRIVATE_ANONYMOUS, -1, 0)
+    if room == _FAILED:
+        return 0
+    copy = -(-room // _HUGE) * _HUGE
+    # One call that replaces the other: what stands there is the same before and after.
+    if not _copied(begin, copy, size) or _mremap(copy, size, size, _MAY_MOVE_TO_PLACE, begin) != begin:
+        _munmap(room, size + _HUGE)
+        return 0
+    if copy > room:
+        _munmap(room, copy - room)
+    _munmap(copy + size, room + _HUGE - copy)
+    return size
+
+
+def surroundings(address: int, maps: str) -> tuple[int, int]:
+    """Begin and end of the mappings about an address that are of one file, adjoin each other and cannot be written to.
+
+    Both are 0 where there are none. `maps` is the text of `/proc/self/maps`.
+    """
+    found: list[tuple[str, int, int]] = []
+    for line in maps.splitlines():
+        place, access, _, _, _, *path = line.split(maxsplit=5)
+        begin, end = (int(number, 16) for number in place.split("-"))
+        name = path[0] if path and access in ("r--p", "r-xp") else ""
+        if name and found and found[-1][0] == name and found[-1][2] == begin:
+            found[-1] = (name, found[-1][1], end)
+        else:
+            found.append((name, begin, end))
+    return next(((begin, end) for name, begin, end in found if name and begin <= address < end), (0, 0))
+
+
+def _copied(source: int, target: int, size: int) -> bool:
+    """Whether the kernel has put a copy, to be read and executed only, into huge pages throughout."""
+    if _madvise(target, size, _MADV_HUGEPAGE):
+        return False
+    ctypes.memmove(target, source, size)
+    return _huge_bytes(target) == size and not _mprotect(target, size, _READ | _EXECUTE)
+
+
+def _huge_bytes(begin: int) -> int:
+    """How much of the mapping that begins there is in huge pages."""
+    with open("/proc/self/smaps", encoding="utf-8") as file:
+        of_it = file.read().partition(f"\n{begin:x}-")[2]
+    return int(of_it.partition("AnonHugePages:")[2].split()[0]) << 10
