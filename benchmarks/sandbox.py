@@ -6,6 +6,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,6 @@ import reward.zygote
 from reward.programs import Limits, Program
 from reward.sandbox import Level
 from reward.slots import Slots
-from reward.zygote.kernel import CLONE_NEWPID
 from rl.verdicts import Verdict
 
 _CHECKER = Path(__file__).parent / "official_checker.py"
@@ -60,7 +60,8 @@ def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: 
         ours = _sandboxed(pool, wanted, slots)
         latency = _kill_latency(pool)
     cpu_ms = _cpu_ms(wanted, slots, mode)
-    floor = _floor_ms(0 if level == "nons" or os.geteuid() else CLONE_NEWPID)
+    steps = _steps_ms(level)
+    floor = steps["process namespace"]
     official, fresh = _official(few, slots), _fresh(few, slots)
     return {
         "level": level,
@@ -74,6 +75,7 @@ def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: 
         "times_fresh_process": ours / fresh,
         "kill_latency_ms": latency,
         "cpu_ms_a_run": cpu_ms,
+        "cpu_ms_up_to_step": steps | {"run": cpu_ms},
         "floor": {"cpu_ms_a_bare_fork": floor, "times_bare_fork": cpu_ms / floor},
         "by_slots": {str(count): _with_slots(count, wanted, mode) for count in (1, 2, 4)},
     }
@@ -143,10 +145,14 @@ def _all_cpu_s() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _floor_ms(namespaces: int) -> float:
-    """CPU time of a fork of a process like the zygote, and of its child's end, where that does nothing."""
-    line = [sys.executable, "-S", "-s", "-P", "-X", "utf8", str(_FLOOR), str(_REWARD), str(namespaces), str(_FORKS)]
-    return float(subprocess.run(line, capture_output=True, text=True, check=True, timeout=600).stdout)
+def _steps_ms(level: Level) -> dict[str, float]:
+    """CPU time of a run that ends with a step, by step: what comes before and in the zygote and its children, no more."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        line = [sys.executable, "-S", "-s", "-P", "-X", "utf8", str(_FLOOR), str(_REWARD), level, folder, str(_FORKS)]
+        environment = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"}
+        done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=600, env=environment, cwd="/")
+    return dict(json.loads(done.stdout))
 
 
 def _checks(rows: Sequence[dict[str, str]]) -> list[str]:

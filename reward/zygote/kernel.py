@@ -32,6 +32,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_MDWE = 65
 
+_SYS_POLL = 7
 _SYS_DUP2 = 33
 _SYS_CLONE = 56
 _SYS_WAIT4 = 61
@@ -43,6 +44,7 @@ _SYS_PRCTL = 157
 _SYS_SETRLIMIT = 160
 _SYS_CLOSE_RANGE = 436
 _CAPABILITY_VERSION_3 = 0x20080522
+_POLLIN = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # A fork must not let go of the interpreter lock on its way, and PyDLL keeps it.
@@ -161,31 +163,61 @@ def pivot_root(new: str, old: str) -> None:
     syscall("pivot_root", _SYS_PIVOT_ROOT, ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old)))
 
 
+class _Watched(ctypes.Structure):
+    """The kernel's `struct pollfd`."""
+
+    _fields_ = [("descriptor", ctypes.c_int), ("events", ctypes.c_short), ("found", ctypes.c_short)]
+
+
 class Fork:
-    """Forks, again and again, into new `namespaces` (`CLONE_NEW*` bits).
+    """Forks, again and again, into new `namespaces` (`CLONE_NEW*` bits), and waits for the child's end.
 
     `os.fork` cannot name namespaces, and `unshare` of the process namespace works only once in a process. Python is not
     told of this fork: that would run every module's own hooks (half a millisecond), which exist to repair what other
     threads held, and a process that calls this must have no other threads.
     """
 
-    def __init__(self, namespaces: int) -> None:
-        """Makes the call ready."""
-        self._pidfd = ctypes.c_int(-1)
+    def __init__(self, namespaces: int, beside: int) -> None:
+        """Makes the calls ready. `beside` is a descriptor that is watched together with the child."""
+        self._watched = (_Watched * 2)(_Watched(-1, _POLLIN, 0), _Watched(beside, _POLLIN, 0))
+        self._patience_ms = ctypes.c_long(0)
         flags = namespaces | CLONE_PIDFD | signal.SIGCHLD
-        _, self._call = prepared("clone", _SYS_CLONE, flags, 0, ctypes.byref(self._pidfd), 0, 0)
+        # The kernel puts the child's descriptor right where `poll` looks for it: the first field of the first.
+        _, self._clone = prepared("clone", _SYS_CLONE, flags, 0, ctypes.byref(self._watched), 0, 0)
+        self._poll = (prepared("poll", _SYS_POLL, self._watched, len(self._watched), self._patience_ms),)
 
-    def __call__(self) -> int:
-        """The child's id in the parent, 0 in the child."""
-        pid: int = _syscall_locked(*self._call)
-        if pid < 0:
+    def __call__(self, patience_ms: int) -> int:
+        """0 in the child; in the parent its id, after a first wait for at most so long.
+
+        Whatever the parent writes to while there is a child has to be copied, so it goes to wait at once.
+        """
+        self._patience_ms.value = patience_ms
+        pid: int = _syscall_locked(*self._clone)
+        if pid > 0:
+            make(self._poll)
+        elif pid < 0:
             _checked(pid, "clone")
         return pid
+
+    def wait(self, patience_ms: int) -> None:
+        """Waits on, for at most so long."""
+        self._patience_ms.value = patience_ms
+        make(self._poll)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last wait found that the child had ended."""
+        return bool(self._watched[0].found)
+
+    @property
+    def called(self) -> bool:
+        """Whether the last wait found something at the descriptor beside the child."""
+        return bool(self._watched[1].found)
 
     @property
     def pidfd(self) -> int:
         """The descriptor, in the parent, of the last child."""
-        return self._pidfd.value
+        return int(self._watched[0].descriptor)
 
 
 class Reaper:

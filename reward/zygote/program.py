@@ -180,11 +180,14 @@ def _finish(
         if len(states) > MAX_STATES or sum([len(state) for state in states]) > max_characters:
             verdict, value, type_name, error = "output_limit", None, None, None
             states.clear()
-    fields = {"verdict": verdict, "value": value, "type_name": type_name, "exception": error}
-    told = [f'"{name}":{"null" if text is None else _quoted(text)}' for name, text in fields.items()]
-    told.append('"states":[' + ",".join([_quoted(state) for state in states]) + "]")
-    _write_all(report_to, ("{" + ",".join(told) + "}").encode())
+    told = f'"verdict":"{verdict}","value":{_json(value)},"type_name":{_json(type_name)},"exception":{_json(error)}'
+    list_of_states = ",".join([_quoted(state) for state in states]) if states else ""
+    _write_all(report_to, f'{{{told},"states":[{list_of_states}]}}'.encode())
     _exit(0)
+
+
+def _json(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
 
 
 def _shortened(kept: list[object]) -> str:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import box, huge_code, kernel, messages, program
+from . import box, kernel, mappings, messages, program
 from .isolation import Isolation, LayerMissing
 
 REPORT = 3
@@ -63,7 +63,6 @@ def main() -> None:
     folders, modules, folder, *without = sys.argv[6:]
     connection = _placed(*map(int, descriptors))
     sys.path.remove(project)
-    huge_code.move()
     library = [*sys.path]
     sys.path += folders.split(os.pathsep)
     try:
@@ -75,6 +74,8 @@ def main() -> None:
     preload(COMMON)
     if level == "nons" and os.geteuid() == 0:
         preload(_UNCOMMON)
+    mappings.move()
+    mappings.merge()
     try:
         isolation = Isolation(level, folder, without)
     except LayerMissing as error:
@@ -133,10 +134,9 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
         ParentGone: the parent died, and another process holds its end of the socket open.
     """
     parent = os.getppid()
-    fork, reaper = kernel.Fork(isolation.namespaces), kernel.Reaper()
-    idle, busy, watched = select.poll(), select.poll(), -1
+    fork, reaper = kernel.Fork(isolation.namespaces, connection.fileno()), kernel.Reaper()
+    idle = select.poll()
     idle.register(connection, select.POLLIN)
-    busy.register(connection, select.POLLIN)
     while True:
         while not idle.poll(_IDLE_MS):
             if os.getppid() != parent:
@@ -154,22 +154,14 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
         # A child has one thread and uses no more CPU than time passes, so its clock need not be read before this.
         patience_ms = _milliseconds(min(head.wall_s, head.cpu_s))
         started = time.monotonic()
-        # From here on until the child has ended, whatever this process writes to is copied.
-        pid = fork()
+        pid = fork(patience_ms)
         if pid == 0:
             _become_child(calls, stdin, payload, isolation.box if files else None)
-        pidfd = fork.pidfd
-        if pidfd != watched:  # The lowest number that is free: mostly the one of the last child.
-            if watched >= 0:
-                busy.unregister(watched)
-            busy.register(pidfd, select.POLLIN)
-            watched = pidfd
-        ready = busy.poll(patience_ms)
         try:
-            how = _watch(pid, pidfd, busy, ready, connection, started, head)
+            how = _watch(pid, fork, connection, started, head)
             connection.sendall(_reap(reaper, pid, how, started, head.cpu_s))
         finally:
-            os.close(pidfd)
+            os.close(fork.pidfd)
         del stdin, files, payload
 
 
@@ -178,31 +170,20 @@ def _milliseconds(seconds: float) -> int:
     return max(1, math.ceil(1000 * seconds))
 
 
-def _watch(
-    pid: int,
-    pidfd: int,
-    busy: select.poll,
-    ready: list[tuple[int, int]],
-    connection: messages.Stream,
-    started: float,
-    head: messages.Head,
-) -> bytes:
+def _watch(pid: int, fork: kernel.Fork, connection: messages.Stream, started: float, head: messages.Head) -> bytes:
     """Waits for the child's end and brings it about where it is due: why, or nothing where the child ended by itself.
-
-    `ready` is what `busy` has found so far, of the child's descriptor and the connection.
 
     Raises:
         messages.Lost: the parent hung up; the child is dead.
     """
     how = b""
-    while not how and not any(descriptor == pidfd for descriptor, _ in ready):
-        if ready:
+    while not how and not fork.ended:
+        if fork.called:
             how = connection.recv(1) or _NOBODY
             break
         wall_left, cpu_left = started + head.wall_s - time.monotonic(), head.cpu_s - _cpu_seconds(pid)
-        left = min(wall_left, cpu_left)
-        if left > 0:
-            ready = busy.poll(_milliseconds(left))
+        if min(wall_left, cpu_left) > 0:
+            fork.wait(_milliseconds(min(wall_left, cpu_left)))
         else:
             how = messages.CPU if cpu_left <= 0 else messages.WALL
     if how:

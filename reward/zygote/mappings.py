@@ -1,4 +1,4 @@
-"""Keeps the interpreter's own code in huge pages, where the kernel has them.
+"""Makes less of what every fork has to copy: fewer mappings, and the interpreter's own code in huge pages.
 
 What is mapped from a file is not handed on by a fork: every child maps the code anew, in some fifty page faults, and takes
 it all apart at its end. A huge page is handed on, and given back, as one; code is never written to, so it is never copied.
@@ -23,14 +23,23 @@ _mremap.argtypes = (_address, _size, _size, ctypes.c_int, _address)
 _madvise.argtypes = _mprotect.argtypes = (_address, _size, ctypes.c_int)
 
 
+def merge() -> None:
+    """Lets the kernel make one mapping of the three or so that hold the code and the constants of each library.
+
+    They differ in one thing: constants need not be executed. They may be then, and still not be written to.
+    """
+    for begin, end in stretches(_maps()):
+        # Where that is refused they stay apart.
+        _mprotect(begin, end - begin, _READ | _EXECUTE)
+
+
 def move() -> int:
-    """Moves the code, with the constants beside it, as far as it fills huge pages: how many bytes.
+    """Moves the interpreter's code, and the constants beside it, as far as they fill huge pages: how many bytes.
 
     That is 0 where the kernel, or the way the interpreter lies in memory, is not made for it; only speed depends on it.
     """
     code: int = ctypes.cast(ctypes.pythonapi.Py_GetVersion, _address).value or 0
-    with open("/proc/self/maps", encoding="utf-8") as file:
-        begin, end = surroundings(code, file.read())
+    begin, end = next(((begin, end) for begin, end in stretches(_maps()) if begin <= code < end), (0, 0))
     begin, end = -(-begin // _HUGE) * _HUGE, end // _HUGE * _HUGE
     size = end - begin
     room: int = _FAILED if size <= 0 else _mmap(None, size + _HUGE, _READ | _WRITE, _PRIVATE_ANONYMOUS, -1, 0)
@@ -47,21 +56,33 @@ def move() -> int:
     return size
 
 
-def surroundings(address: int, maps: str) -> tuple[int, int]:
-    """Begin and end of the mappings about an address that are of one file, adjoin each other and cannot be written to.
+def stretches(maps: str) -> list[tuple[int, int]]:
+    """Begin and end of what is mapped of one file without a gap, cannot be written to, and holds code.
 
-    Both are 0 where there are none. `maps` is the text of `/proc/self/maps`.
+    `maps` is the text of `/proc/self/maps`.
     """
-    found: list[tuple[str, int, int]] = []
+    found: list[tuple[int, int]] = []
+    last = ("", 0, 0)
+    with_code = False
     for line in maps.splitlines():
-        place, access, _, _, _, *path = line.split(maxsplit=5)
+        place, access, offset, _, _, *path = line.split(maxsplit=5)
         begin, end = (int(number, 16) for number in place.split("-"))
-        name = path[0] if path and access in ("r--p", "r-xp") else ""
-        if name and found and found[-1][0] == name and found[-1][2] == begin:
-            found[-1] = (name, found[-1][1], end)
-        else:
-            found.append((name, begin, end))
-    return next(((begin, end) for name, begin, end in found if name and begin <= address < end), (0, 0))
+        name = path[0] if path and path[0].startswith("/") and access in ("r--p", "r-xp") else ""
+        follows = name and last == (name, begin, int(offset, 16))
+        if not follows:
+            start, with_code = begin, False
+        elif with_code:
+            found.pop()
+        with_code = with_code or bool(name and access == "r-xp")
+        if with_code:
+            found.append((start, end))
+        last = (name, end, int(offset, 16) + end - begin)
+    return found
+
+
+def _maps() -> str:
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
 
 
 def _copied(source: int, target: int, size: int) -> bool:
