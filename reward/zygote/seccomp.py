@@ -119,12 +119,12 @@ def _body(rule: Rule) -> list[Instruction]:
 def assemble() -> list[Instruction]:
     """The filter as BPF instructions: the architecture first, then a search for the call's number.
 
-    The kernel walks a filter once for every number there is when it is installed, so depth costs more than length.
+    The kernel walks a filter once for every number there is when it is installed, and compiles it; so depth and length cost.
     """
     kill = (_RETURN, 0, 0, RET_KILL)
     code: list[Instruction] = [(_LOAD, 0, 0, 4), (_JUMP_EQUAL, 1, 0, AUDIT_ARCH_X86_64), kill]
     code += [(_LOAD, 0, 0, 0), (_JUMP_GREATER_EQUAL, 0, 1, X32_BIT), kill]
-    return code + _search(_stretches())
+    return _with_shared_returns(code + _search(_stretches()))
 
 
 def _stretches() -> list[tuple[int, list[Instruction]]]:
@@ -146,6 +146,32 @@ def _search(stretches: list[tuple[int, list[Instruction]]]) -> list[Instruction]
     middle = len(stretches) // 2
     below = _search(stretches[:middle])
     return [(_JUMP_GREATER_EQUAL, len(below), 0, stretches[middle][0]), *below, *_search(stretches[middle:])]
+
+
+def _with_shared_returns(code: list[Instruction]) -> list[Instruction]:
+    """The same filter with one return for each answer: jumps to any of them go to the last, and the others are left out."""
+    last = {instruction: place for place, instruction in enumerate(code) if instruction[0] == _RETURN}
+
+    def targets(place: int) -> list[int]:
+        operation, if_true, if_false, _ = code[place]
+        if operation in (_LOAD, _RETURN):
+            return []
+        return [last.get(code[place + 1 + offset], place + 1 + offset) for offset in (if_true, if_false)]
+
+    reached = {0}
+    for place in range(len(code)):
+        if place in reached:
+            reached.update(targets(place))
+            if code[place][0] == _LOAD:
+                reached.add(place + 1)
+    moved = {place: index for index, place in enumerate(sorted(reached))}
+
+    def instruction(place: int) -> Instruction:
+        operation, _, _, operand = code[place]
+        if_true, if_false = [moved[target] - moved[place] - 1 for target in targets(place)] or (0, 0)
+        return operation, if_true, if_false, operand
+
+    return [instruction(place) for place in sorted(reached)]
 
 
 class _Program(ctypes.Structure):
