@@ -122,7 +122,8 @@ class Bound:
 
     def set_to(self, bound: int) -> None:
         """Changes it."""
-        self._bounds[0] = self._bounds[1] = bound
+        if self._bounds[0] != bound:
+            self._bounds[:] = [bound, bound]
 
 
 def prctl(what: str, option: int, value: int) -> None:

@@ -135,6 +135,7 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
     """
     parent = os.getppid()
     fork, reaper = kernel.Fork(isolation.namespaces, connection.fileno()), kernel.Reaper()
+    calls = {keep: (stderr, *isolation.layers, _CLOSE_THE_REST) for keep, stderr in _STDERR.items()}
     idle = select.poll()
     idle.register(connection, select.POLLIN)
     while True:
@@ -150,15 +151,14 @@ def _serve(connection: messages.Stream, isolation: Isolation) -> NoReturn:
         payload = messages.exactly(connection, head.program_bytes)
         isolation.box.fill(files)
         isolation.allow(memory_bytes=head.memory_mib * _MIB, cpu_s=math.ceil(head.cpu_s) + 1)
-        calls = (_STDERR[head.keep_stderr], *isolation.layers, _CLOSE_THE_REST)
         # A child has one thread and uses no more CPU than time passes, so its clock need not be read before this.
         patience_ms = _milliseconds(min(head.wall_s, head.cpu_s))
         started = time.monotonic()
         pid = fork(patience_ms)
         if pid == 0:
-            _become_child(calls, stdin, payload, isolation.box if files else None)
+            _become_child(calls[head.keep_stderr], stdin, payload, isolation.box if files else None)
         try:
-            how = _watch(pid, fork, connection, started, head)
+            how = b"" if fork.ended else _watch(pid, fork, connection, started, head)
             connection.sendall(_reap(reaper, pid, how, started, head.cpu_s))
         finally:
             os.close(fork.pidfd)
