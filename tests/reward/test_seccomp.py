@@ -87,3 +87,8 @@ def test_conditions(number, arguments, answer):
 def test_no_number_stands_twice():
     numbers = [*seccomp.ALLOWED.values(), *seccomp.RULES]
     assert len(numbers) == len(set(numbers))
+
+
+def test_every_answer_stands_once():
+    returns = [instruction for instruction in seccomp.assemble() if instruction[0] == 0x06]
+    assert len(returns) == len(set(returns)) > 4
