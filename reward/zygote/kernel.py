@@ -113,12 +113,12 @@ def dropping_capabilities() -> Call:
 class Bound:
     """The call that bounds resource `what` (`RLIMIT_*`) for good, by what `set_to` said last."""
 
-    def __init__(self, what: int, bound: int = 0) -> None:
-        """The bound can be changed until the call is made."""
-        self._bounds = (ctypes.c_ulong * 2)()
-        self.set_to(bound)
+    def __init__(self, what: int, bound: int | None = None) -> None:
+        """The bound can be set until the call is made; it is 0 before."""
+        self._bounds = (ctypes.c_ulong * 2)(bound or 0, bound or 0)
         name = next(name for name, number in globals().items() if name.startswith("RLIMIT_") and number == what)
-        self.call = prepared(f"setrlimit {name}, perhaps above what was inherited", _SYS_SETRLIMIT, what, self._bounds)
+        doing = f"setrlimit {name}" if bound is None else f"setrlimit {name} to {bound}"
+        self.call = prepared(f"{doing}, perhaps above the limit that was inherited", _SYS_SETRLIMIT, what, self._bounds)
 
     def set_to(self, bound: int) -> None:
         """Changes it."""
