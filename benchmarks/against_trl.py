@@ -12,7 +12,7 @@ from benchmarks.loop import prepared, step_seconds, train
 from benchmarks.step import loop_settings
 from cluster.config import BadInput
 from cluster.data.splits import read_split
-from cluster.run import Job
+from cluster.stages import Job
 from learner.settings import ScratchModel
 from rl.prompts import prompt_ids
 from rl.tokens import load_tokenizer

@@ -22,8 +22,9 @@ from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split, write_split
 from cluster.experience.client import StreamClient
 from cluster.experience.stream import ExperienceStream, StreamJob
-from cluster.run import Job
 from cluster.session import serving, worker_environment
+from cluster.scaling.scaler import Autoscaling
+from cluster.stages import Job
 from rl.problems import Problem
 from rl.prompts import chain_ids
 from rl.responses import parse
@@ -155,7 +156,7 @@ def _measure(job: Job, groups: int, trajectories: int, group_size: int, handles:
         client.sync("none", step)
         synced = used()
         share = client.batch(step, 0, 1)
-        if step:
+        if share is not None and step:
             # The first one makes caches and connections.
             syncing += synced - before
             taking += used() - synced
@@ -187,6 +188,15 @@ def _stream_job(job: Job, stage: str, settings: Any, rollout: Any, reward: Any) 
         sync_deadline_s=60,
         in_flight=None,
         adaptive=False,
+        autoscaling=Autoscaling(
+            run=stage,
+            dashboard="",
+            log=job.run.scalings,
+            cluster=job.settings.cluster,
+            rollout=job.settings.rollout,
+            reward=job.settings.reward,
+            samples_ahead=settings.max_staleness > 0,
+        ),
         evaluation=EvaluationSettings(),
         applications=dict(zip(("rollout", "reward"), _POOLS, strict=True)),
         loggers=[],

@@ -16,9 +16,10 @@ from cluster.config import RunSettings, SplitSettings
 from cluster.data.making import Executor, make_problem
 from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, write_split
-from cluster.run import Job, opened, train_policy
+from cluster.run import opened
 from cluster.runs import RunFolder, link_model
 from cluster.session import ray_session
+from cluster.stages import Job, train_policy
 from learner.scratch import create_model, train_tokenizer
 from learner.settings import ScratchModel
 from reward.settings import sandbox_limits
@@ -78,17 +79,19 @@ def prepared(settings: RunSettings, stages: Sequence[str] = ("data", "rl")) -> I
     Raises:
         BadInput: this machine has no place for the workers.
     """
-    with tempfile.TemporaryDirectory(prefix="codereason-bench-") as folder:
-        with opened(settings, Path(folder) / "run", Console(quiet=True)) as job:
-            try:
-                with ray_session(settings, stages), job.guard:
-                    problems = _write_problems(settings, job.run)
-                    made = Path(folder) / "model"
-                    talkative_model(settings.model, [prompt(problem) + problem.chain for problem in problems], made)
-                    link_model(made, job.run.model("base"))
-                    yield job
-            finally:
-                shutil.rmtree(job.weights, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="codereason-bench-") as folder,
+        opened(settings, Path(folder) / "run", Console(quiet=True)) as job,
+    ):
+        try:
+            with ray_session(settings, stages), job.guard:
+                problems = _write_problems(settings, job.run)
+                made = Path(folder) / "model"
+                talkative_model(settings.model, [prompt(problem) + problem.chain for problem in problems], made)
+                link_model(made, job.run.model("base"))
+                yield job
+        finally:
+            shutil.rmtree(job.weights, ignore_errors=True)
 
 
 def _write_problems(settings: RunSettings, run: RunFolder) -> list[Problem]:

@@ -13,8 +13,8 @@ from benchmarks.loop import prepared, run_settings
 from benchmarks.raw_engine import RawEngine
 from cluster.data.splits import read_split
 from cluster.experience.collection import Sampler
-from cluster.run import Job
 from cluster.session import application_names, worker_environment
+from cluster.stages import Job
 from learner.settings import ScratchModel
 from rl.prompts import prompt_ids
 from rl.seeds import derived_seed

@@ -23,8 +23,8 @@ from benchmarks.loop import prepared, run_settings, step_seconds, train
 from benchmarks.raw_engine import Clock, Timed
 from benchmarks.rollout import raw_engine, samplings
 from cluster.data.splits import read_split
-from cluster.run import Job
 from cluster.session import weights_folder, worker_environment
+from cluster.stages import Job
 from learner.settings import LearnerSettings, ScratchModel
 from reward.scoring import score_group
 from reward.settings import sandbox_limits

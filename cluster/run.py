@@ -2,99 +2,37 @@
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.exceptions import RayError
 from rich.console import Console
-from transformers.utils.logging import disable_progress_bar
 
-import learner.launch
-import learner.policy
-import learner.supervised
-from cluster.config import BadInput, RunSettings
-from cluster.data.difficulty import Difficulty, PoolMeasure
-from cluster.data.factory import build
-from cluster.data.sources import Source, open_sources
-from cluster.data.splits import SPLITS, read_split
-from cluster.data.teacher import Teacher, open_teacher
-from cluster.evaluation.answering import model_folder
-from cluster.evaluation.heldout import evaluate_weights, gains, summarise
-from cluster.evaluation.live import LONGEST_WAIT_S
+from cluster.config import RunSettings
+from cluster.data.splits import read_split
+from cluster.evaluation.heldout import gains, summarise
 from cluster.events import Events, failures
-from cluster.experience.client import StreamClient
-from cluster.experience.flight import first_in_flight
-from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.guard import Guard
 from cluster.jobs.placement import Plan as Placement
-from cluster.jobs.placement import learner_role
 from cluster.mirror import in_two_places
-from cluster.monitoring.log import MetricsLog
 from cluster.monitoring.loggers import require_installed
-from cluster.monitoring.progress import counting, following
-from cluster.resuming import flat
-from cluster.runs import RunFolder, link_model, write_whole
-from cluster.scaling.scaler import Autoscaling, require_dashboard
+from cluster.runs import RunFolder, write_whole
+from cluster.scaling.scaler import require_dashboard
 from cluster.session import (
     Pools,
-    application_names,
-    beside_the_driver,
     connected,
     placement_plan,
     ray_session,
-    training_name,
     weights_folder,
 )
-from cluster.starting import not_started
-from learner.scratch import write_scratch_model
-from learner.settings import PolicySettings, SupervisedSettings
-from rl.batching import Example
+from cluster.stages import Job, Stage, data_stage, make_base_model, measure, train_policy, train_supervised
+from learner.settings import PolicySettings
 from rl.benchmarks.accuracy import guess_accuracy
-from rl.prompts import chain_ids, leaves_room, prompt, prompt_ids
-from rl.tokens import load_tokenizer
 
-disable_progress_bar()
-
-Plan = list[tuple[str, Callable[[], None]]]
-"""Stages in order, each with its work."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run being carried out."""
-
-    settings: RunSettings
-    run: RunFolder
-    console: Console
-    pools: Pools
-    events: Events
-    guard: Guard
-
-    @property
-    def weights(self) -> Path:
-        """Where its policy versions go."""
-        return weights_folder(self.settings.cluster, self.run.path)
-
-    def stage(self, name: str, work: Callable[[], None]) -> None:
-        """Do a stage unless it is done, and note how long it took."""
-        finished = self.run.finished_stages()
-        if name in finished:
-            self.console.print(f"[dim]{name:<18} done before ({finished[name]:.0f} s)[/dim]")
-            return
-        began = time.monotonic()
-        try:
-            work()
-        except BaseException:
-            self.run.interrupt_stage(name, time.monotonic() - began)
-            raise
-        self.run.finish_stage(name, time.monotonic() - began)
-        self.events.progressed(("learner", "experience", "driver"), f"{name} is done")
+Plan = list[Stage]
+"""Stages in order."""
 
 
 def carry_out(settings: RunSettings, folder: Path, console: Console, until: str | None = None) -> RunFolder:
@@ -180,21 +118,6 @@ def _plan(job: Job, until: str | None) -> Plan:
     return plan
 
 
-def data_stage(job: Job) -> tuple[str, Callable[[], None]]:
-    """Filling the four splits. What they come from is read now, before anything starts, so that a wrong file is told soon.
-
-    Raises:
-        BadInput: a file, a teacher or the model that measures difficulty is wrong.
-    """
-    data, sources = job.settings.data, dict[str, Source]()
-    teacher = difficulty = None
-    if "data" not in job.run.finished_stages():
-        teacher = open_teacher(data, job.run.path / "data")
-        sources = open_sources(data, job.settings.seed, teacher)
-        difficulty = _difficulty(job)
-    return "data", lambda: _data(job, sources, teacher, difficulty)
-
-
 def _control(job: Job, control: str) -> None:
     """Train a comparison for as long as RL took."""
     settings, seconds = job.settings, job.run.rows("rl")[-1]["seconds"]
@@ -210,198 +133,6 @@ def _control(job: Job, control: str) -> None:
 def for_seconds(settings: PolicySettings, seconds: float) -> PolicySettings:
     """The same RL with a budget of wall time in place of its steps."""
     return settings.model_copy(update={"steps": settings.steps * 10, "max_seconds": seconds})
-
-
-def _difficulty(job: Job) -> Difficulty | None:
-    """What measures problems, if that is asked for. Raises BadInput where there is no model to measure them by."""
-    wanted, settings = job.settings.data.filters.difficulty, job.settings
-    if wanted is None:
-        return None
-    if not (wanted.model / "config.json").is_file():
-        raise BadInput(f"data.filters.difficulty.model: {wanted.model} is no model's folder (config.json is missing)")
-    # Ray's workers have working directories of their own.
-    wanted = wanted.model_copy(update={"model": wanted.model.resolve()})
-    pools = partial(job.pools.of_model, wanted.model)
-    return Difficulty(wanted, PoolMeasure(wanted, pools, settings.rollout.max_length, settings.seed))
-
-
-def _data(job: Job, sources: dict[str, Source], teacher: Teacher | None, difficulty: Difficulty | None) -> None:
-    splits = [getattr(job.settings.data, name) for name in SPLITS]
-    with counting(job.console, "data", sum(split.problems for split in splits)) as advance:
-        build(job.settings, sources, job.run, advance, teacher, difficulty)
-
-
-def make_base_model(job: Job) -> None:
-    """Leave the model that training starts from."""
-    if job.settings.pretrained is not None:
-        link_model(model_folder(job.settings.pretrained, "pretrained:"), job.run.model("base"))
-        return
-    problems = read_split(job.run.split("sft"))
-    texts = [prompt(problem) + problem.chain for problem in problems]
-    write_scratch_model(job.settings.model, texts, job.settings.seed, job.run.model("base"))
-
-
-def _examples(job: Job, split: str) -> list[Example]:
-    """A split's prompts and chains as tokens."""
-    tokenizer = load_tokenizer(job.run.model("base"))
-    examples = []
-    for problem in read_split(job.run.split(split)):
-        response_ids = chain_ids(problem, tokenizer)
-        nothing = [0.0] * len(response_ids)
-        examples.append(Example(prompt_ids(problem, tokenizer), response_ids, nothing, [*nothing]))
-    return examples
-
-
-def train_supervised(job: Job, stage: str, start_from: str, settings: SupervisedSettings) -> None:
-    """SFT of the model that another stage left; `stage` is what it is called."""
-    run = job.run
-    metrics_log: Any = ray.remote(MetricsLog)
-    log = metrics_log.options(num_cpus=0, scheduling_strategy=beside_the_driver()).remote(
-        run, stage, job.settings.loggers, flat(job.settings.model_dump(mode="json"))
-    )
-    supervised = learner.supervised.SupervisedJob(
-        model_folder=str(run.model(start_from)),
-        output_folder=str(run.model(stage)),
-        training=_examples(job, "sft"),
-        validation=_examples(job, "validation"),
-        settings=settings,
-        learner=job.settings.learner,
-        seed=job.settings.seed,
-        log=lambda row: ray.get(log.append.remote(row), timeout=60),
-        ending=lambda: ray.get(log.ending.remote(), timeout=60),
-    )
-    following(
-        job.console,
-        run,
-        stage,
-        settings.epochs if settings.max_seconds is None else int(settings.max_seconds),
-        place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
-        note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
-        work=lambda: _train(job, stage, learner.supervised.train, supervised),
-        end=partial(_ask_to_end, log),
-        grace_s=job.settings.cluster.grace,
-    )
-    ray.get(log.close.remote(), timeout=60)
-
-
-def _ask_to_end(actor: Any) -> None:
-    """Ask the learner's workers, by the actor that they ask, to write a checkpoint and return."""
-    # One that has just died is replaced by one that does not know: then the grace runs out.
-    with suppress(RayError):
-        ray.get(actor.end.remote(), timeout=10)
-
-
-def _train(job: Job, stage: str, function: Callable[[Any], None], work: object) -> None:
-    """Let Ray Train do a stage's work, from its last checkpoint on.
-
-    Raises:
-        LearnerFailed: its workers failed too often, or found no place in `cluster.start_deadline_s` seconds.
-    """
-    settings, deadline_s = job.settings.learner, job.settings.cluster.start_deadline_s
-    name = training_name(job.settings.name, stage)
-    broke = partial(
-        job.events.broke, "learner", done="Ray Train starts the workers again from the last checkpoint, if it may"
-    )
-    try:
-        learner.launch.run(function, work, settings, job.run.checkpoints, name, deadline_s, broke)
-    except learner.launch.NoRoom as error:
-        raise learner.launch.LearnerFailed(not_started(learner_role(settings), deadline_s)) from error
-
-
-def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings) -> None:
-    """Let a stage's policy learn from the model that another stage left, through the run's pools.
-
-    Raises:
-        LearnerFailed: training ended with an error, or the engines did not compute with its weights.
-    """
-    rollout, reward = job.pools.start()
-    run = job.run
-    actor: Any = ray.remote(ExperienceStream)
-    # Another takes its place if it dies: all it knows is on disk, and the learner goes on from its last checkpoint.
-    options = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": job.settings.learner.max_failures}
-    stream = actor.options(**options, scheduling_strategy=beside_the_driver()).remote(
-        StreamJob(
-            name=job.settings.name,
-            run_folder=run.path,
-            stage=stage,
-            model_folder=str(run.model("base")),
-            rollout=rollout,
-            reward=reward,
-            settings=settings,
-            seed=job.settings.seed,
-            token_budget=job.settings.learner.token_budget,
-            packing=job.settings.learner.packing,
-            max_length=job.settings.rollout.max_length,
-            sync_deadline_s=job.settings.rollout.sync_deadline_s,
-            autoscaling=Autoscaling(
-                run=job.settings.name,
-                dashboard=run.dashboard or "",
-                log=run.scalings,
-                cluster=job.settings.cluster,
-                rollout=job.settings.rollout,
-                reward=job.settings.reward,
-                samples_ahead=settings.max_staleness > 0,
-            ),
-            in_flight=first_in_flight(job.settings.rollout, settings.group_size),
-            adaptive=job.settings.rollout.in_flight == "adaptive",
-            applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
-            loggers=job.settings.loggers,
-            shown=flat(job.settings.model_dump(mode="json")),
-            evaluation=job.settings.evaluation,
-        )
-    )
-    policy = learner.policy.PolicyJob(
-        model_folder=str(run.model(start_from)),
-        output_folder=str(run.model(stage)),
-        weights_folder=str(job.weights),
-        experience=StreamClient(stream),
-        settings=settings,
-        learner=job.settings.learner,
-    )
-    following(
-        job.console,
-        run,
-        stage,
-        settings.steps if settings.max_seconds is None else int(settings.max_seconds),
-        place=lambda row: row["step"] if settings.max_seconds is None else int(row["seconds"]),
-        note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
-        work=lambda: _train(job, stage, learner.policy.train, policy),
-        end=partial(_ask_to_end, stream),
-        grace_s=job.settings.cluster.grace,
-    )
-    stopped: str = ray.get(stream.stopped.remote(), timeout=60)
-    if stopped:
-        raise learner.launch.LearnerFailed(stopped)
-    ray.get(stream.settled.remote(), timeout=LONGEST_WAIT_S + 60)
-    ray.kill(stream)
-
-
-def measure(job: Job, stage: str, split: str = "heldout", *, anchors: bool = True) -> None:
-    """Evaluate the model that a stage left on a split, whose programs are shown with their anchors or without."""
-    rollout, reward = job.pools.start()
-    tokenizer = load_tokenizer(job.run.model("base"))
-    limits = job.settings.rollout.max_length, job.settings.rl.max_tokens
-    problems = read_split(job.run.split(split))
-    if not anchors:
-        problems = [replace(one, instrumented=one.code) for one in problems]
-    # The summary's `problems` says how many prompts left room for their responses.
-    problems = [one for one in problems if leaves_room(one, tokenizer, *limits)]
-    which = ("" if split == "heldout" else f", {split}") + ("" if anchors else ", no anchors")
-    with counting(job.console, f"{stage} evaluation{which}", 2 * len(problems)) as advance:
-        evaluate_weights(
-            rollout,
-            reward,
-            job.weights,
-            job.run.model(stage),
-            problems,
-            job.run.evaluation(stage, split, anchors=anchors),
-            samples=job.settings.evaluation.samples,
-            max_tokens=job.settings.rl.max_tokens,
-            in_flight=job.settings.evaluation.in_flight,
-            # The same draws for every model, whatever seed it was trained with.
-            seed=job.settings.evaluation.seed,
-            advance=advance,
-        )
 
 
 def write_summary(settings: RunSettings, run: RunFolder) -> None:

@@ -14,19 +14,9 @@ from rich.console import Console
 from cluster.config import BadInput
 from cluster.data.further import build_further
 from cluster.monitoring.progress import counting
-from cluster.run import (
-    Job,
-    Plan,
-    data_stage,
-    do_stages,
-    for_seconds,
-    make_base_model,
-    measure,
-    opened,
-    train_policy,
-    train_supervised,
-)
+from cluster.run import Plan, do_stages, for_seconds, opened
 from cluster.runs import RunFolder
+from cluster.stages import Job, data_stage, make_base_model, measure, train_policy, train_supervised
 from cluster.study.settings import SETTINGS, SFT, Arm, Study, keep_settings
 
 LONGER = "sft_longer"

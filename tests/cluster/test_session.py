@@ -11,10 +11,10 @@ import learner.launch
 from cluster.config import BadInput, load
 from cluster.events import Events
 from cluster.guard import Guard
-from cluster.run import Job, _train
 from cluster.runs import RunFolder
 from cluster.session import Pools, application_names, connected, training_name, weights_folder
 from cluster.settings import ClusterSettings
+from cluster.stages import Job
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,8 +52,9 @@ def test_a_training_is_called_by_its_run_and_finds_its_checkpoints_by_that(monke
         run = RunFolder(tmp_path / "study" / "seed-1")
         run.path.mkdir(parents=True, exist_ok=True)
         events = Events(run.events)
-        pools = Pools(settings, run.model("base"), tmp_path, Guard(events, 30.0, print))
-        _train(Job(settings, run, Console(), pools, events), "rl", print, "work")
+        guard = Guard(events, 30.0, print)
+        pools = Pools(settings, run.model("base"), tmp_path, guard)
+        train(Job(settings, run, Console(), pools, events, guard), "rl", print, "work")
     assert [arguments[:-1] for arguments in asked] == [
         (print, "work", settings.learner, run.checkpoints, "study-seed-1-rl", 900.0)
     ] * 2

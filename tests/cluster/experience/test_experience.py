@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from cluster.experience.batches import batch_metrics, replacements, with_signal
 from cluster.experience.collection import Seconds
-from cluster.experience.stream import ExperienceStream, _batch_metrics, replacements, with_signal
+from cluster.experience.stream import ExperienceStream
 from cluster.monitoring.activity import Activity
 from learner.settings import PolicySettings
 from rl.advantages import annotate
@@ -74,7 +75,7 @@ def test_replacements_are_new_problems_the_same_for_a_seed():
 
 
 def test_a_batch_says_how_much_of_it_teaches_nothing():
-    metrics = _batch_metrics([MIXED, RIGHT, WRONG, WRONG], step=0)
+    metrics = batch_metrics([MIXED, RIGHT, WRONG, WRONG], step=0)
     assert metrics["idle_groups"] == pytest.approx(0.75)
     # Of the two steps nobody has the second right.
     assert metrics["silent_steps"] == pytest.approx(0.5)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from cluster.config import load
-from cluster.experience.stream import _batch_metrics
+from cluster.experience.batches import batch_metrics
 from cluster.monitoring.dashboard import FILE, dashboard, folder, panels, provision
 from cluster.monitoring.metrics import CATALOGUE, OF_ENGINES, OF_RAY, ROW, engines_table, markdown_table
 from tests.cluster.conftest import free_port
@@ -43,11 +43,11 @@ def test_no_name_stands_twice_and_every_one_says_what_it_is():
 
 
 def test_every_figure_of_a_batch_has_a_name():
-    assert set(_batch_metrics([MIXED], step=0)) - {"verdicts"} <= ROW.keys()
+    assert set(batch_metrics([MIXED], step=0)) - {"verdicts"} <= ROW.keys()
 
 
 def test_shares_of_verdicts_add_up():
-    shares = _batch_metrics([MIXED], step=0)["verdicts"]
+    shares = batch_metrics([MIXED], step=0)["verdicts"]
     assert sum(shares.values()) == pytest.approx(1)
     assert (shares["ok"], shares["wrong"], shares["timeout"]) == (0.5, 0.5, 0.0)
 
