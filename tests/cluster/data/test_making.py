@@ -3,8 +3,9 @@
 import pytest
 
 from cluster.config import FilterSettings, SplitSettings
-from cluster.data.factory import _limits, _screened
+from cluster.data.factory import _limits
 from cluster.data.making import Executor, make_problem
+from cluster.data.rows import screened
 from cluster.data.screening import Screen
 from reward.sandbox import Execution, Limits, Sandbox
 from reward.settings import RewardSettings
@@ -52,7 +53,7 @@ def test_a_program_too_deep_to_be_looked_at_is_set_aside(sandbox, chains):
         outcome = made(sandbox, LONG, "f(1)", chains=chains)
     except Rejected as reason:
         outcome = reason
-    row = _screened(candidate(LONG, "f(1)"), outcome, lambda problem: screen.check(problem, "rl", 1))
+    row = screened(candidate(LONG, "f(1)"), outcome, lambda problem: screen.check(problem, "rl", 1))
     assert row["rejected"]["reason"] == "could not be made: RecursionError"
     assert row["rejected"]["kind"] == "could not be made"
 
