@@ -27,7 +27,7 @@ from cluster.experience.collection import Collector, PoolUnresponsive, StaleEngi
 from cluster.experience.flight import Flight
 from cluster.monitoring.loggers import figures, open_loggers
 from cluster.monitoring.metrics import Monitor
-from cluster.monitoring.watch import Situation, Watch
+from cluster.monitoring.watch import Situation, Watch, beside
 from cluster.runs import RunFolder
 from cluster.scaling.scaler import Autoscaling, Scaler
 from learner.policy import Share
@@ -115,9 +115,8 @@ class ExperienceStream:
         self._watch = Watch(self._monitor, self._activity, job.applications)
         self._scaler = Scaler(job.autoscaling, job.rollout, self._activity, self._monitor, lambda: self._handed_out + 1)
         self._loggers = open_loggers(job.loggers, self._run.path, job.shown)
-        self._watching: asyncio.Future[Any] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._flight = Flight(job.in_flight or sys.maxsize)
-        self._adapting: asyncio.Task[None] | None = None
         self._restarts = 0
         self._worked = time.process_time()
         self._handed_out = -1
@@ -173,9 +172,9 @@ class ExperienceStream:
         Raises:
             StaleEngine: a worker still answers with other weights.
         """
-        self._watching = self._watching or asyncio.gather(self._watch.go_on(self._situation), self._scaler.go_on())
-        if self._job.adaptive:
-            self._adapting = self._adapting or asyncio.create_task(self._adapt())
+        if not self._watching:
+            adapting = [self._adapt()] if self._job.adaptive else []
+            self._watching = beside(self._watch.go_on(self._situation), self._scaler.go_on(), *adapting)
         self._learner_goes_on()
         if version <= self._version:
             self._restarts += 1

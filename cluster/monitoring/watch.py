@@ -1,9 +1,11 @@
 """Shows every few seconds what a stage of a run is doing: phases, queues, workers, restarts."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
@@ -14,6 +16,21 @@ from cluster.monitoring.metrics import LOST, PHASE, PHASE_SECONDS, QUEUE, RESTAR
 _EVERY_S = 5.0
 _REPLICA_STATES = ("RUNNING", "STARTING", "STOPPING")
 """Shown even where no replica is in them."""
+
+_log = logging.getLogger(__name__)
+
+
+def beside(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    """Do these beside everything else. What fails is told in the log, and nothing else ends with it."""
+
+    def tell(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("%s has ended", task.get_name(), exc_info=task.exception())
+
+    tasks = [asyncio.create_task(work, name=work.__qualname__) for work in works]
+    for task in tasks:
+        task.add_done_callback(tell)
+    return tasks
 
 
 @dataclass(frozen=True, slots=True)

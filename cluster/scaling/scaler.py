@@ -108,7 +108,7 @@ class Scaler:
             try:
                 if self._pools is None:
                     run, dashboard = self._settings.run, self._settings.dashboard
-                    self._pools = await asyncio.to_thread(LivePools, run, dashboard, _ANSWER_S)
+                    self._pools = await asyncio.to_thread(LivePools, run, dashboard)
                 await self._consider_all(self._pools)
             except BadInput as error:
                 # The dashboard is asked again at the next look; the pools keep their sizes until then.
