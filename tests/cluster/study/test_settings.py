@@ -25,7 +25,7 @@ def written(tmp_path):
             "comparisons": {"both": {"title": "Both", "arms": [SFT, "one", "other"]}},
         }
         path = tmp_path / "study.yaml"
-        path.write_text(yaml.safe_dump(merged(raw, parts)))
+        path.write_text(yaml.safe_dump(merged(raw, parts), sort_keys=False))
         return path
 
     return write
