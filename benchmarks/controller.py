@@ -22,8 +22,8 @@ from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split, write_split
 from cluster.experience.client import StreamClient
 from cluster.experience.stream import ExperienceStream, StreamJob
-from cluster.session import serving, worker_environment
 from cluster.scaling.scaler import Autoscaling
+from cluster.session import serving, worker_environment
 from cluster.stages import Job
 from rl.problems import Problem
 from rl.prompts import chain_ids

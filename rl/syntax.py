@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 
 _PLAIN = frozenset(
     {
@@ -15,10 +15,16 @@ _LEAVES = frozenset({ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal}
 """Classes of which every field is such a one."""
 
 
-@cache
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+
+
 def fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
     """The fields of a class of nodes in which other nodes may stand."""
-    return () if kind in _LEAVES else tuple(name for name in kind._fields if name not in _PLAIN)
+    found = _FIELDS.get(kind)
+    if found is None:
+        found = () if kind in _LEAVES else tuple(name for name in kind._fields if name not in _PLAIN)
+        _FIELDS[kind] = found
+    return found
 
 
 def children(node: ast.AST) -> list[ast.AST]:

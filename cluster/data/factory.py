@@ -220,7 +220,7 @@ def _decided(
     for candidate, outcome in _made(source, begin, end, wanted, factory.settings):
         row = screened(candidate, outcome, screen, factory.budget.check)
         wave.add(row)
-        if "problem" in row:
+        if "problem" in row and isinstance(outcome, Problem):
             factory.screen.take(outcome, split.name)
             found += 1
             yield 1

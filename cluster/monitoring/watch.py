@@ -27,7 +27,7 @@ def beside(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
         if not task.cancelled() and task.exception() is not None:
             _log.error("%s has ended", task.get_name(), exc_info=task.exception())
 
-    tasks = [asyncio.create_task(work, name=work.__qualname__) for work in works]
+    tasks = [asyncio.create_task(work, name=getattr(work, "__qualname__", None)) for work in works]
     for task in tasks:
         task.add_done_callback(tell)
     return tasks

@@ -14,7 +14,7 @@ from cluster.guard import Guard
 from cluster.runs import RunFolder
 from cluster.session import Pools, application_names, connected, training_name, weights_folder
 from cluster.settings import ClusterSettings
-from cluster.stages import Job
+from cluster.stages import Job, train
 
 ROOT = Path(__file__).parents[2]
 
