@@ -25,12 +25,13 @@ REPORT = 3
 """The descriptor of the pipe for reports, in the zygote and in its children."""
 _ERRORS = 4
 """The descriptor, in the zygote, of the pipe for what programs write to their standard error."""
+_NOWHERE = 5
+"""The descriptor, in the zygote, of /dev/null, which is its own standard input; a child's may be another."""
 _HIGH = 10
 """Descriptors from here on are the zygote's own."""
 _IDLE_MS = 5000
 _CLOSE_THE_REST = kernel.closing_from(REPORT + 1)
-# The zygote's stdin is /dev/null.
-_STDERR = {False: kernel.copying(0, 2), True: kernel.copying(_ERRORS, 2)}
+_STDERR = {False: kernel.copying(_NOWHERE, 2), True: kernel.copying(_ERRORS, 2)}
 """What a child's standard error becomes, by whether it is kept."""
 _NOBODY = b"-"
 """In place of the parent's order: the parent has hung up."""
@@ -109,6 +110,7 @@ def _placed(connection: int, reports: int, errors: int) -> messages.Stream:
     for descriptor, place in zip(high[1:], (REPORT, _ERRORS), strict=True):
         os.dup2(descriptor, place)
         os.close(descriptor)
+    os.dup2(0, _NOWHERE)
     return messages.Stream(high[0])
 
 
