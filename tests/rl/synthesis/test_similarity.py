@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.synthesis.generator import Grammar, generate
-from rl.synthesis.similarity import Contamination, Likeness, ngrams, shingles
+from rl.synthesis.similarity import Contamination, Likeness, ngrams, plain, shingles
 
 PROGRAMS = [generate(5, index, Grammar(statements=(1, 3)))[0] for index in range(120)]
 
@@ -69,3 +69,11 @@ def test_punctuation_and_layout_hide_nothing():
     assert Contamination(["for item in items: total += item.price"], 5).shared("x = [item in\nitems] (total, item)") == (
         "item in items total item"
     )
+
+
+def test_a_program_that_cannot_be_written_anew_is_taken_as_it_stands():
+    """Python 3.11 would need a backslash inside the f-string for a no-break space."""
+    code = "def f(x):\n    return f\"{x.split('\u00a0')} {x}\"\n"
+    assert plain(code) is None
+    assert shingles(code) == shingles(code.replace("x", "text")) != frozenset()
+    assert plain("def f( x ):  # so\n    return(x)\n") == "def f(x):\n    return x"
