@@ -15,22 +15,20 @@ _LEAVES = frozenset({ast.Constant, ast.MatchSingleton, ast.Global, ast.Nonlocal}
 """Classes of which every field is such a one."""
 
 
-_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+class _Fields(dict[type[ast.AST], tuple[str, ...]]):
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        self[kind] = () if kind in _LEAVES else tuple(name for name in kind._fields if name not in _PLAIN)
+        return self[kind]
 
 
-def fields_of(kind: type[ast.AST]) -> tuple[str, ...]:
-    """The fields of a class of nodes in which other nodes may stand."""
-    found = _FIELDS.get(kind)
-    if found is None:
-        found = () if kind in _LEAVES else tuple(name for name in kind._fields if name not in _PLAIN)
-        _FIELDS[kind] = found
-    return found
+FIELDS = _Fields()
+"""By class of nodes the fields in which other nodes may stand."""
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right below a node, in source order."""
     found: list[ast.AST] = []
-    for name in fields_of(type(node)):
+    for name in FIELDS[type(node)]:
         value = getattr(node, name, None)
         if isinstance(value, list):
             found += value if None not in value else [item for item in value if item is not None]

@@ -11,7 +11,7 @@ from typing import Any
 from rl.anchors.names import affected_by
 from rl.anchors.placement import RETURN_LABEL
 from rl.answers import UnreadableAnswer, literal
-from rl.syntax import fields_of, walk
+from rl.syntax import FIELDS, walk
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
 from rl.synthesis.narration.library import Builtin, Method, Module
@@ -207,7 +207,7 @@ def _with_values(node: Any, replaceable: frozenset[str], frame: Frame) -> Any:
     if node is None or isinstance(node, ast.JoinedStr):
         return node
     changed = {}
-    for name in fields_of(type(node)):
+    for name in FIELDS[type(node)]:
         value = getattr(node, name, None)
         if isinstance(value, list):
             made: Any = [_with_values(item, replaceable, frame) for item in value]
