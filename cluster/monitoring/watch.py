@@ -25,9 +25,9 @@ def beside(*works: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
 
     def tell(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            _log.error("%s has ended", task.get_name(), exc_info=task.exception())
+            _log.error("%s has ended", task.get_coro(), exc_info=task.exception())
 
-    tasks = [asyncio.create_task(work, name=getattr(work, "__qualname__", None)) for work in works]
+    tasks = [asyncio.create_task(work) for work in works]
     for task in tasks:
         task.add_done_callback(tell)
     return tasks
