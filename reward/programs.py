@@ -49,9 +49,6 @@ class Program:
     """Whether the call's arguments, as they are after it, are told as one more state, the last: `repr` of a pair of those
     by place and those by name, its middle cut out where it is long; empty where the call was not reached. They come with
     a value and with an exception, and count as a state does."""
-    compiled_outside: bool = False
-    """Whether it is compiled before it is sent. For a program that was compiled in this process before and did it no harm,
-    as the anchors' makers do: a hostile source may end a process, or take very long, while it is compiled."""
     keep_stderr: bool = False
     """Whether what it writes to its standard error is kept; otherwise nobody reads it."""
 

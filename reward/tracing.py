@@ -66,7 +66,7 @@ def trace(sandbox: Runner, instrumented: Instrumented, limits: Limits | None = N
         ValueError: an anchor's line holds no anchor.
     """
     lines = tuple(anchor.line for anchor in instrumented.anchors)
-    program = Program(instrumented.code, instrumented.call, lines, keep_arguments=arguments, compiled_outside=True)
+    program = Program(instrumented.code, instrumented.call, lines, keep_arguments=arguments)
     return _trace(sandbox.run(program, limits), arguments)
 
 
@@ -95,7 +95,7 @@ def bare_trace(
     sandbox: Runner, code: str, call: str | None, limits: Limits | None = None, *, arguments: bool = False
 ) -> Trace:
     """Executes a program as it is; there are no states."""
-    return _trace(sandbox.run(Program(code, call, keep_arguments=arguments, compiled_outside=True), limits), arguments)
+    return _trace(sandbox.run(Program(code, call, keep_arguments=arguments), limits), arguments)
 
 
 def difference(original: Trace, instrumented: Trace) -> Disagreement | None:

@@ -10,10 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from reward import report
@@ -21,7 +19,7 @@ from reward.control_groups import ControlGroup
 from reward.layers import Layers
 from reward.programs import Execution, Limits, Program
 from reward.zygote import messages
-from reward.zygote.interception import MAX_STATES, AnchorMissing, compile_program
+from reward.zygote.interception import MAX_STATES
 from reward.zygote.program import MAX_MESSAGE, pack
 from rl.verdicts import Verdict
 
@@ -278,32 +276,11 @@ def _environment(seed: int) -> dict[str, str]:
 def _request(program: Program, limits: Limits) -> bytes:
     stdin = program.stdin.encode()
     files = marshal.dumps(_checked(program.files)) if program.files else b""
-    code = _compiled(program.code, program.anchor_lines) if program.compiled_outside else program.code
-    packed = pack(code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin), program.keep_arguments)
+    packed = pack(program.code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin), program.keep_arguments)
     size = len(stdin) + len(files) + len(packed)
     if size > messages.MAX_REQUEST_BYTES:
         raise ValueError(f"code: the program takes {size} bytes, {messages.MAX_REQUEST_BYTES} can be run")
     return messages.request((limits.wall_s, limits.cpu_s, limits.memory_mib), stdin, files, packed, program.keep_stderr)
-
-
-# A program's calls follow one another.
-@lru_cache(maxsize=64)
-def _compiled(code: str, anchor_lines: tuple[int, ...]) -> str | bytes:
-    """A program's code object, marshalled; its source where it has none, for the child to say so.
-
-    To compile it here costs half of what it costs in a child, which has to copy every page that it writes to.
-
-    Raises:
-        ValueError: an anchor line without an anchor.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return marshal.dumps(compile_program(code, anchor_lines))
-    except AnchorMissing as error:
-        raise ValueError(f"anchor_lines: {error}") from None
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
 
 
 def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -49,16 +49,9 @@ def prepare() -> None:
 
 
 def pack(
-    code: str | bytes,
-    call: str | None,
-    anchor_lines: tuple[int, ...],
-    max_characters: int,
-    with_stdin: bool,
-    with_arguments: bool,
+    code: str, call: str | None, anchor_lines: tuple[int, ...], max_characters: int, with_stdin: bool, with_arguments: bool
 ) -> bytes:
-    """A program as `run` takes it: its source, or its marshalled code object, anchors and all.
-
-    `max_characters` bounds the value's repr, and all states together.
+    """A program as `run` takes it. `max_characters` bounds the value's repr, and all states together.
 
     Raises:
         ValueError: something in it cannot be sent.
@@ -79,7 +72,7 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     if with_stdin:
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
     try:
-        program = marshal.loads(code) if isinstance(code, bytes) else compile_program(code, anchor_lines)
+        program = compile_program(code, anchor_lines)
     except AnchorMissing as error:
         _write_all(report_to, b"A" + str(error).encode())
         _exit(0)
