@@ -211,35 +211,7 @@ def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings
     # Another takes its place if it dies: all it knows is on disk, and the learner goes on from its last checkpoint.
     options = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": job.settings.learner.max_failures}
     stream = actor.options(**options, scheduling_strategy=beside_the_driver()).remote(
-        StreamJob(
-            name=job.settings.name,
-            run_folder=run.path,
-            stage=stage,
-            model_folder=str(run.model("base")),
-            rollout=rollout,
-            reward=reward,
-            settings=settings,
-            seed=job.settings.seed,
-            token_budget=job.settings.learner.token_budget,
-            packing=job.settings.learner.packing,
-            max_length=job.settings.rollout.max_length,
-            sync_deadline_s=job.settings.rollout.sync_deadline_s,
-            autoscaling=Autoscaling(
-                run=job.settings.name,
-                dashboard=run.dashboard or "",
-                log=run.scalings,
-                cluster=job.settings.cluster,
-                rollout=job.settings.rollout,
-                reward=job.settings.reward,
-                samples_ahead=settings.max_staleness > 0,
-            ),
-            in_flight=first_in_flight(job.settings.rollout, settings.group_size),
-            adaptive=job.settings.rollout.in_flight == "adaptive",
-            applications=dict(zip(("rollout", "reward"), application_names(job.settings.name), strict=False)),
-            loggers=job.settings.loggers,
-            shown=flat(job.settings.model_dump(mode="json")),
-            evaluation=job.settings.evaluation,
-        )
+        _stream_job(job, stage, rollout, reward, settings)
     )
     policy = learner.policy.PolicyJob(
         model_folder=str(run.model(start_from)),
@@ -265,6 +237,39 @@ def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings
         raise learner.launch.LearnerFailed(stopped)
     ray.get(stream.settled.remote(), timeout=LONGEST_WAIT_S + 60)
     ray.kill(stream)
+
+
+def _stream_job(job: Job, stage: str, rollout: Any, reward: Any, settings: PolicySettings) -> StreamJob:
+    run, whole = job.run, job.settings
+    return StreamJob(
+        name=whole.name,
+        run_folder=run.path,
+        stage=stage,
+        model_folder=str(run.model("base")),
+        rollout=rollout,
+        reward=reward,
+        settings=settings,
+        seed=whole.seed,
+        token_budget=whole.learner.token_budget,
+        packing=whole.learner.packing,
+        max_length=whole.rollout.max_length,
+        sync_deadline_s=whole.rollout.sync_deadline_s,
+        autoscaling=Autoscaling(
+            run=whole.name,
+            dashboard=run.dashboard or "",
+            log=run.scalings,
+            cluster=whole.cluster,
+            rollout=whole.rollout,
+            reward=whole.reward,
+            samples_ahead=settings.max_staleness > 0,
+        ),
+        in_flight=first_in_flight(whole.rollout, settings.group_size),
+        adaptive=whole.rollout.in_flight == "adaptive",
+        applications=dict(zip(("rollout", "reward"), application_names(whole.name), strict=False)),
+        loggers=whole.loggers,
+        shown=flat(whole.model_dump(mode="json")),
+        evaluation=whole.evaluation,
+    )
 
 
 def measure(job: Job, stage: str, split: str = "heldout", *, anchors: bool = True) -> None:

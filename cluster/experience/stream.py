@@ -83,7 +83,7 @@ class ExperienceStream:
         self._settings = job.settings
         self._run = RunFolder(job.run_folder)
         self._events = Events(self._run.events)
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        if _was_replaced():
             self._events.broke("experience", "the experience actor died", "Ray started it again; it knows what is on disk")
         # A replica has `sync_deadline_s` for an update, and Serve some time to replace one that misses it.
         self._collector = Collector(job.rollout, job.reward, job.model_folder, deadline_s=job.sync_deadline_s + 240)
@@ -328,3 +328,9 @@ class ExperienceStream:
             "tokens": self._collector.token_texts(trajectory.completion),
             "policy_versions": trajectory.completion.policy_versions,
         }
+
+
+def _was_replaced() -> bool:
+    """Whether this actor takes the place of one that died."""
+    replaced: bool = ray.get_runtime_context().was_current_actor_reconstructed
+    return replaced

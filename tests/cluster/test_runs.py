@@ -50,7 +50,7 @@ def test_how_a_run_is_carried_out_may_change_and_is_told(run):
         "cluster.stop_wait_s was 120.0, is now 9.0",
         "learner.resources.learner was nothing, is now 1.0",
         "learner.workers was 2, is now 4",
-        "loggers was [], is now ['wandb']",
+        "loggers was nothing, is now ['wandb']",
         "rollout.drain_s was 20.0, is now 5.0",
         "rollout.max_replicas was None, is now 8",
         "rollout.replicas was 1, is now 3",
@@ -67,7 +67,7 @@ DECIDING = {
     "evaluation.samples was 4, is now 5": {"evaluation": {"samples": 5}},
     "reward.wall_s was 5.0, is now 6.0": {"reward": {"wall_s": 6.0, "replicas": 7}},
     "rollout.dtype was float32, is now bfloat16": {"rollout": {"dtype": "bfloat16"}},
-    "controls was [], is now ['step']": {"controls": ["step"]},
+    "controls was nothing, is now ['step']": {"controls": ["step"]},
     # Without a dtype of its own the learner takes bfloat16 on GPUs.
     "learner.dtype was float32, is now bfloat16": {"learner": {"num_gpus": 1.0}},
 }

@@ -67,6 +67,6 @@ def test_learner_workers_on_a_full_cluster_end_in_one_line(full, tmp_path):
     settings = LearnerSettings(workers=2, max_failures=2)
     began = time.monotonic()
     with pytest.raises(learner.launch.NoRoom, match="2 learner workers found no place in 6 s"):
-        learner.launch.run(print, "work", settings, tmp_path, "full", 6.0)
+        learner.launch.run(print, "work", settings, tmp_path, "full", 6.0, print)
     assert time.monotonic() - began < 60
     assert not_started(learner_role(settings), 6.0).startswith("learner: not all started within 6 s")

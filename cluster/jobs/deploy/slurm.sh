@@ -40,9 +40,9 @@ for node in "${nodes[@]:1}"; do
 done
 
 # A signal may come at any time from here on, and again when the run has ended.
-run="" stopped="" out_of_time=""
+run="" stopped="" out_of_time="" interrupted=""
 end_run() {
-    stopped=yes
+    stopped=yes interrupted=yes
     [ -z "$run" ] || kill -TERM "$run" 2>/dev/null || true
 }
 trap end_run TERM
@@ -53,12 +53,14 @@ srun --nodes=1 --ntasks=1 --overlap -w "$head_node" \
     python -m cluster run "$@" "cluster.address=$head_ip:$port" cluster.wait_for_nodes_s=600 --runs "$runs" &
 run=$!
 [ -z "$stopped" ] || end_run
-# `wait` ends at a trapped signal; the next one waits for the run to have put things away.
+# `wait` ends at a trapped signal; the next one waits for the run to have put things away, or knows how it ended (127: that
+# was told before).
 status=0
-wait "$run" || status=$?
-while kill -0 "$run" 2>/dev/null; do
-    status=0
-    wait "$run" || status=$?
+while :; do
+    interrupted="" told=0
+    wait "$run" || told=$?
+    [ "$told" -eq 127 ] || status=$told
+    [ -n "$interrupted" ] || break
 done
 # --requeue is for lost nodes and preemption; a job whose time is up has to ask for it.
 if [ -n "$out_of_time" ] && [ "$status" -ne 0 ]; then

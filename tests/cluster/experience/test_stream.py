@@ -11,11 +11,14 @@ from cluster.config import EvaluationSettings
 from cluster.data.splits import write_split
 from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.runs import RunFolder
+from cluster.scaling.scaler import Autoscaling
+from cluster.settings import ClusterSettings
 from learner.settings import PolicySettings
+from reward.settings import RewardSettings
 from rl.problems import Problem
 from rl.trajectories import Completion, Score
 from rl.verdicts import Verdict
-from rollout.settings import Load
+from rollout.settings import Load, RolloutSettings
 
 GROUPS, SIZE, STEPS = 4, 2, 6
 
@@ -56,8 +59,9 @@ class Pools:
 
 
 @pytest.fixture
-def streams(tmp_path, tiny_model):
-    """Makes streams over the same twelve problems."""
+def streams(tmp_path, tiny_model, monkeypatch):
+    """Makes streams over the same twelve problems, outside of any actor."""
+    monkeypatch.setattr("cluster.experience.stream._was_replaced", lambda: False)
     code = "def f(a):\n    b = a\n    return b\n"
     problems = [Problem(f"p{index}", code, f"f({index})", code, [], str(index)) for index in range(12)]
     run = RunFolder(tmp_path)
@@ -73,6 +77,9 @@ def streams(tmp_path, tiny_model):
             name="n", run_folder=tmp_path, stage="rl", model_folder=str(tiny_model), rollout=pools, reward=pools,
             settings=settings, seed=1, token_budget=64, packing=True, max_length=512, sync_deadline_s=5, in_flight=in_flight,
             adaptive=adaptive, evaluation=EvaluationSettings(), applications={}, loggers=[], shown={},
+            autoscaling=Autoscaling(
+                "n", "", run.scalings, ClusterSettings(), RolloutSettings(), RewardSettings(), max_staleness > 0
+            ),
         )  # fmt: skip
         return ExperienceStream(job), pools
 
@@ -82,11 +89,11 @@ def streams(tmp_path, tiny_model):
 @asynccontextmanager
 async def untold(stream):
     """Without what shows Ray Serve's state: there is none here."""
-    stream._watching = asyncio.create_task(asyncio.sleep(0))
+    beside = [stream._adapt()] if stream._job.adaptive else [asyncio.sleep(0)]
+    stream._watching = [asyncio.create_task(work) for work in beside]
     yield
-    for task in (stream._adapting, *stream._batches.values()):
-        if task:
-            task.cancel()
+    for task in (*stream._watching, *stream._batches.values()):
+        task.cancel()
 
 
 def learned(stream):

@@ -187,7 +187,7 @@ def test_slurm_starts_a_head_and_workers_with_a_token_and_then_the_run(slurm):
 def test_a_signal_ends_the_run_cleanly_and_at_the_time_limit_the_job_is_queued_again(slurm, sent, last):
     start, folder = slurm
     process = start(30)
-    for _ in range(200):
+    for _ in range(600):
         if any(line.startswith("python") for line in calls(folder)):
             break
         with pytest.raises(subprocess.TimeoutExpired):
