@@ -81,6 +81,7 @@ def until(log, reached, process):
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_a_pool_grows_with_its_load_to_its_bound_and_shrinks_when_that_goes(head, tmp_path):
     log = tmp_path / "scaling.jsonl"
     process = subprocess.Popen(
