@@ -32,7 +32,7 @@ study: $(READY)
 	$(BIN)/codereason report runs/study --document docs/study.md
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 2
 
 # What takes a server or an engine of its own.
 test-slow: $(READY)

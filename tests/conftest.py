@@ -42,7 +42,7 @@ def tiny_model(tmp_path_factory):
 
 
 class SharedDearly(LoadScopeScheduling):
-    """Where tests run side by side (`pytest -n 3`): those that share something dear share a process, a file at least."""
+    """Where tests run side by side (`pytest -n 2`): those that share something dear share a process, a file at least."""
 
     def _split_scope(self, nodeid):
         return shared(nodeid.partition("::")[0])

@@ -301,6 +301,7 @@ def test_humaneval(sandbox: Sandbox) -> None:
     assert tally.disagreements == {}
 
 
+@pytest.mark.slow
 def test_mbpp(sandbox: Sandbox) -> None:
     tally = compared(sandbox, mbpp())
     assert (tally.programs, tally.without_anchors, tally.not_compared) == (974, 0, {})

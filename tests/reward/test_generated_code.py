@@ -29,7 +29,7 @@ OUTSIDE = {"humaneval": set(), "mbpp": {"Mbpp/40", "Mbpp/88", "Mbpp/653", "Mbpp/
 """Whose canonical solution returns a `Counter` or a `defaultdict`, no literal, so that strictly it cannot pass."""
 
 
-@pytest.mark.parametrize("name", BASE)
+@pytest.mark.parametrize("name", ["humaneval", pytest.param("mbpp", marks=pytest.mark.slow)])
 def test_every_canonical_solution_passes(quick_sandbox, name):
     read, count = BASE[name]
     problems = read(rows(DATA / f"{name}.jsonl.gz"))

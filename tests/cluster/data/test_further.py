@@ -11,7 +11,7 @@ from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder
 from rl.synthesis.generator import called
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.slow]
 
 GRAMMAR = {"statements": [1, 1], "largest": 9, "list_length": [2, 2]}
 """So small that programs come up again and again."""

@@ -53,6 +53,7 @@ def scale(head, runs, *arguments):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_pool_grows_and_shrinks_under_load_and_no_call_is_lost(head, tmp_path):
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLED_ALL_THE_TIME, head.address],
