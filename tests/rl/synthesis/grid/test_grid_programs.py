@@ -19,6 +19,9 @@ from rl.synthesis.grid.measures import control_depth, nesting, other_calls, uses
 from rl.synthesis.grid.programs import _is_silly
 from rl.synthesis.structure import broken_rules
 
+ENDS_S = 10.0
+"""A program ends within microseconds, or not at all; the collector alone may take a second."""
+
 
 @pytest.fixture(scope="module")
 def programs():
@@ -88,7 +91,7 @@ def test_programs_run_and_their_values_are_literals(programs):
                 value = run(program, arguments)
             except Exception:
                 continue
-            assert time.process_time() - started < 0.1, program.source
+            assert time.process_time() - started < ENDS_S, program.source
             ran += 1
             short += len(repr(value)) < 300
             literal += ast.literal_eval(repr(value)) == value
@@ -201,7 +204,7 @@ def test_mutated_inputs_mostly_run(programs):
         with contextlib.suppress(Exception):
             run(program, arguments)
             ran += 1
-        assert time.process_time() - started < 0.5, program.source
+        assert time.process_time() - started < ENDS_S, program.source
     assert ran >= 0.9 * len(programs)
 
 
