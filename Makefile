@@ -47,7 +47,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy rl reward rollout learner cluster benchmarks
 
-# Known faults of the pinned packages, by PyPI's own list; a build's local label (+cpu) is none of its names.
+# Known faults of the pinned packages, by the public advisories; a build's local label (+cpu) is none of its names.
 audit: $(VENV)/.audit/bin/pip-audit
 	sed 's/+[a-z0-9]*$$//' $(REQUIREMENTS) > $(VENV)/.audit/pinned.txt
 	$< --requirement $(VENV)/.audit/pinned.txt --strict --no-deps --disable-pip --progress-spinner off
