@@ -161,25 +161,51 @@ def train_supervised(job: Job, stage: str, start_from: str, settings: Supervised
         log=lambda row: ray.get(log.append.remote(row), timeout=60),
         ending=lambda: ray.get(log.ending.remote(), timeout=60),
     )
-    following(
-        job.console,
-        run,
+    _followed(
+        job,
         stage,
-        settings.epochs if settings.max_seconds is None else int(settings.max_seconds),
-        place=lambda row: row["epoch"] if settings.max_seconds is None else int(row["seconds"]),
+        partial(train, job, stage, learner.supervised.train, supervised),
+        asked=log,
+        total=("epoch", settings.epochs) if settings.max_seconds is None else ("seconds", settings.max_seconds),
         note=lambda row: f"validation {row['validation_accuracy']:.1%}, loss {row['loss']:.3f}",
-        work=lambda: train(job, stage, learner.supervised.train, supervised),
-        end=partial(_ask_to_end, log),
-        grace_s=job.settings.cluster.grace,
     )
     ray.get(log.close.remote(), timeout=60)
 
 
-def _ask_to_end(actor: Any) -> None:
-    """Ask the learner's workers, by the actor that they ask, to write a checkpoint and return."""
-    # One that has just died is replaced by one that does not know: then the grace runs out.
-    with suppress(RayError):
-        ray.get(actor.end.remote(), timeout=10)
+def _followed(
+    job: Job,
+    stage: str,
+    work: Callable[[], None],
+    *,
+    asked: Any,
+    total: tuple[str, float],
+    note: Callable[[dict[str, Any]], str],
+) -> None:
+    """Let the learner work under a bar.
+
+    Args:
+        asked: the actor that the learner's workers ask whether to write a checkpoint and return; told so on Ctrl-C.
+        total: the figure of a row of metrics that says how far it is, and where that ends.
+        note: what is shown of a row beside the bar.
+    """
+    figure, end = total
+
+    def ask_to_end() -> None:
+        # One that has just died is replaced by one that does not know: then the grace runs out.
+        with suppress(RayError):
+            ray.get(asked.end.remote(), timeout=10)
+
+    following(
+        job.console,
+        job.run,
+        stage,
+        int(end),
+        place=lambda row: int(row[figure]),
+        note=note,
+        work=work,
+        end=ask_to_end,
+        grace_s=job.settings.cluster.grace,
+    )
 
 
 def train(job: Job, stage: str, function: Callable[[Any], None], work: object) -> None:
@@ -221,16 +247,13 @@ def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings
         settings=settings,
         learner=job.settings.learner,
     )
-    following(
-        job.console,
-        run,
+    _followed(
+        job,
         stage,
-        settings.steps if settings.max_seconds is None else int(settings.max_seconds),
-        place=lambda row: row["step"] if settings.max_seconds is None else int(row["seconds"]),
+        partial(train, job, stage, learner.policy.train, policy),
+        asked=stream,
+        total=("step", settings.steps) if settings.max_seconds is None else ("seconds", settings.max_seconds),
         note=lambda row: f"final {row['final_reward']:.1%}, steps {row['step_accuracy']:.1%}",
-        work=lambda: train(job, stage, learner.policy.train, policy),
-        end=partial(_ask_to_end, stream),
-        grace_s=job.settings.cluster.grace,
     )
     stopped: str = ray.get(stream.stopped.remote(), timeout=60)
     if stopped:
