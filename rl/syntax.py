@@ -1,6 +1,11 @@
-"""Walks over syntax trees: what `ast.walk` gives less the nodes that say nothing alone (contexts, operators), and faster."""
+"""Walks over syntax trees: what `ast.walk` gives less the nodes that say nothing alone (contexts, operators), and faster.
+
+And the tokens of a program that compiles, which `tokenize` does not always give.
+"""
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -49,3 +54,23 @@ def walk(root: ast.AST) -> Iterator[ast.AST]:
 def parsed(code: str) -> ast.Module:
     """The tree of a program that is looked at several times over; nobody may change it. Raises as `ast.parse`."""
     return ast.parse(code)
+
+
+def tokens(code: str) -> Iterator[tokenize.TokenInfo]:
+    """The tokens of a program that compiles.
+
+    A lone backslash at the very beginning of a line, where a statement may begin, is passed over as a blank line: the
+    compiler takes the indentation of the line behind it, `tokenize` none at all.
+    """
+    lines, begins = io.StringIO(code), True
+
+    def line() -> str:
+        found = lines.readline()
+        return "\n" if begins and found == "\\\n" else found
+
+    for token in tokenize.generate_tokens(line):
+        begins = token.type in _BETWEEN_STATEMENTS
+        yield token
+
+
+_BETWEEN_STATEMENTS = (tokenize.NEWLINE, tokenize.NL, tokenize.COMMENT)

@@ -94,7 +94,11 @@ def _copied(source: int, target: int, size: int) -> bool:
 
 
 def _huge_bytes(begin: int) -> int:
-    """How much of the mapping that begins there is in huge pages."""
-    with open("/proc/self/smaps", encoding="utf-8") as file:
-        of_it = file.read().partition(f"\n{begin:x}-")[2]
-    return int(of_it.partition("AnonHugePages:")[2].split()[0]) << 10
+    """How much of the mapping that begins there is in huge pages; 0 where the kernel does not say."""
+    try:
+        with open("/proc/self/smaps", encoding="utf-8", errors="surrogateescape") as file:
+            of_it = file.read().partition(f"\n{begin:08x}-")[2]
+    except OSError:
+        return 0
+    found = of_it.partition("AnonHugePages:")[2].split(maxsplit=1)
+    return int(found[0]) << 10 if found else 0

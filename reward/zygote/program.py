@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from .interception import HOOK, MAX_STATES, AnchorMissing, compile_program, recorder
+from .interception import HOOK, MAX_STATES, AnchorMissing, compile_program, name_of, recorder
 
 # What a program does to its own built-ins does not touch these.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
@@ -117,7 +117,7 @@ def _evaluate(
         else:
             setattr(builtins, _KEEPER, _keeper(kept))
             value = eval(_compiled_to_keep(call), main)
-        return f"{value!r}", type(value).__name__
+        return f"{value!r}", name_of(type(value))
     finally:
         _set_trace(None)
         _set_profile(None)
@@ -150,7 +150,7 @@ def _depth() -> int:
 
 def _described(error: BaseException) -> str:
     """`TypeName: message`, as the last line of a traceback has it."""
-    name = type(error).__name__
+    name = name_of(type(error))
     try:
         message = str(error)
     except BaseException:

@@ -11,6 +11,7 @@ from rl.anchors.layout import Layout, splice
 from rl.anchors.lines import LineMap, line_map
 from rl.anchors.placement import RETURN_LABEL, place
 from rl.anchors.writing import StateText, edits_for
+from rl.syntax import parsed
 
 
 class ProgramError(ValueError):
@@ -82,7 +83,7 @@ def _parse(code: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(code)
+            tree = parsed(code)
             compile(tree, "<program>", "exec", dont_inherit=True)
     except SyntaxError as error:
         place_of_error = "" if error.lineno is None else f"line {error.lineno}: "

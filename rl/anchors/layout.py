@@ -1,7 +1,6 @@
 """Where statements lie in the text, and how edits of the text keep track of the lines they add."""
 
 import ast
-import io
 import tokenize
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rl.anchors.lines import Kept
+from rl.syntax import tokens
 
 
 class Line(NamedTuple):
@@ -66,7 +66,7 @@ class Layout:
 
     def _read_logical_lines(self, code: str) -> None:
         indents, at_start = [""], True
-        for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        for token in tokens(code):
             offset = self._line_offsets[token.start[0] - 1] + token.start[1]
             if token.type == tokenize.INDENT:
                 indents.append(token.string)

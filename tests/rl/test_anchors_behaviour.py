@@ -302,6 +302,12 @@ def test_finally_decides_after_the_return_value_was_computed() -> None:
     assert seen.outcome == ("tuple", "(1, 'integer division or modulo by zero', [])")
 
 
+def test_a_lone_backslash_in_front_of_a_statement_does_not_change_its_indentation() -> None:
+    code = "def f(x):\n    if x:\n        y = x\n\\\n\\\n        z = y + 1\n        w = z\n    return w\n"
+    recorded = compare(code, "f(1)")
+    assert recorded.states == ["y: 1", "z: 2", "w: 2", "return_val: 2"]
+
+
 def test_own_output_is_kept_in_place() -> None:
     seen = run(
         """
