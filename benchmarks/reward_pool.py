@@ -9,12 +9,12 @@ from typing import Any
 import ray
 from ray import serve
 
-from benchmarks.sandbox import program
+from benchmarks.sandbox import ROUNDS, program, run_all
 from cluster.session import worker_environment
 from reward.deployment import deploy
-from reward.programs import Program
 from reward.sandbox import Level
-from reward.settings import RewardSettings
+from reward.settings import RewardSettings, sandbox_limits
+from reward.slots import Slots
 from rl.verdicts import Verdict
 
 _GROUP = 8
@@ -23,23 +23,35 @@ _DEADLINE_S = 600
 
 
 def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Level | None = None) -> dict[str, Any]:
-    """Runs per second of one worker with `slots` slots, behind a local Serve."""
-    programs = [program(rows[index % len(rows)]) for index in range(runs)]
+    """Runs per second of one worker with `slots` slots, behind a local Serve, in turns with as many bare sandboxes."""
+    wanted = [rows[index % len(rows)] for index in range(runs)]
     settings = RewardSettings(replicas=1, slots=slots, num_cpus=1, mode=mode, wall_s=5, cpu_s=2)
     environment = worker_environment()
     runtime = {"env_vars": environment}
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime)
+    bare_s = through_s = 0.0
     try:
         serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
         handle = deploy("bench-reward", settings, environment)
-        asyncio.run(_all(handle, programs[: runs // 10]))
-        return {"through_serve_per_s": asyncio.run(_all(handle, programs)), "group": _GROUP}
+        with Slots(slots, sandbox_limits(settings), mode) as bare:
+            asyncio.run(_all(handle, wanted[: runs // 10]))
+            for turn in range(ROUNDS):
+                through_s += asyncio.run(_all(handle, wanted[turn::ROUNDS]))
+                bare_s += run_all(bare, wanted[turn::ROUNDS], slots)
+        return {
+            "through_serve_per_s": runs / through_s,
+            "group": _GROUP,
+            "bare_beside_serve_per_s": runs / bare_s,
+            "share_of_bare_sandbox": bare_s / through_s,
+        }
     finally:
         serve.shutdown()
         ray.shutdown()
 
 
-async def _all(handle: Any, programs: Sequence[Program]) -> float:
+async def _all(handle: Any, rows: Sequence[dict[str, str]]) -> float:
+    """Seconds in which the pool runs all rows."""
+    programs = [program(row) for row in rows]
     room = asyncio.Semaphore(_IN_FLIGHT)
 
     async def group(begin: int) -> None:
@@ -52,4 +64,4 @@ async def _all(handle: Any, programs: Sequence[Program]) -> float:
     began = time.perf_counter()
     async with asyncio.timeout(_DEADLINE_S):
         await asyncio.gather(*(group(begin) for begin in range(0, len(programs), _GROUP)))
-    return len(programs) / (time.perf_counter() - began)
+    return time.perf_counter() - began

@@ -27,6 +27,8 @@ _PYTHON = _SYSTEM_PYTHON if _SYSTEM_PYTHON.exists() else Path(sys.base_prefix) /
 """What the other ways run: the system's, since one with `.pth` files among its packages takes several times as long to start
 and would flatter the sandbox."""
 _LIMITS = Limits(wall_s=5, cpu_s=2)
+ROUNDS = 5
+"""The ways take turns, so that a machine that is slower for a while is so for all of them."""
 _RUNAWAYS = 20
 _FORKS = 500
 _STARTS = 20
@@ -52,17 +54,21 @@ def measure(programs: Sequence[dict[str, str]], *, runs: int, slots: int, mode: 
     if not _PYTHON.exists():
         raise Unfit(f"no Python at {_PYTHON} to compare the sandbox with")
     wanted = [programs[index % len(programs)] for index in range(runs)]
-    few = wanted[: max(runs // 10, 1)]
+    few = wanted[: max(runs // 10, ROUNDS)]
+    seconds = {"ours": 0.0, "official": 0.0, "fresh": 0.0}
     with Slots(slots, _LIMITS, mode) as pool:
         level = pool.level
         _verify(pool, wanted[: len(programs)])
-        _sandboxed(pool, wanted[: 10 * slots], slots)
-        ours = _sandboxed(pool, wanted, slots)
+        run_all(pool, wanted[: 10 * slots], slots)
+        for turn in range(ROUNDS):
+            seconds["ours"] += run_all(pool, wanted[turn::ROUNDS], slots)
+            seconds["official"] += _official(few[turn::ROUNDS], slots)
+            seconds["fresh"] += _fresh(few[turn::ROUNDS], slots)
         latency = _kill_latency(pool)
     cpu_ms = _cpu_ms(wanted, slots, mode)
     steps = _steps_ms(level)
     floor = steps["process namespace"]
-    official, fresh = _official(few, slots), _fresh(few, slots)
+    ours, official, fresh = len(wanted) / seconds["ours"], len(few) / seconds["official"], len(few) / seconds["fresh"]
     return {
         "level": level,
         "at_a_time": slots,
@@ -93,28 +99,29 @@ def _verify(pool: Slots, rows: Sequence[dict[str, str]]) -> None:
             raise Unfit(f"{row['place']}: f(input) == output is no truth: {execution.exception or execution.verdict}")
 
 
-def _sandboxed(pool: Slots, rows: Sequence[dict[str, str]], slots: int) -> float:
-    """Runs per second; every one must come to its end."""
+def run_all(pool: Slots, rows: Sequence[dict[str, str]], slots: int) -> float:
+    """Seconds in which the sandboxes run all rows, `slots` at a time; every one must come to its end."""
 
     def one(row: dict[str, str]) -> None:
         execution = pool.run(program(row))
         if execution.verdict is not Verdict.OK:
             raise RuntimeError(f"{row['place']}: {execution.verdict} {execution.exception or ''}")
 
-    return _per_second(one, rows, slots)
+    return _seconds(one, rows, slots)
 
 
-def _per_second(one: Callable[[dict[str, str]], None], rows: Sequence[dict[str, str]], workers: int) -> float:
+def _seconds(one: Callable[[dict[str, str]], None], rows: Sequence[dict[str, str]], workers: int) -> float:
     with ThreadPoolExecutor(workers) as threads:
         began = time.perf_counter()
         for _ in threads.map(one, rows):
             pass
-        return len(rows) / (time.perf_counter() - began)
+        return time.perf_counter() - began
 
 
 def _with_slots(count: int, rows: Sequence[dict[str, str]], mode: Level | None) -> float:
     with Slots(count, _LIMITS, mode) as pool:
-        return _sandboxed(pool, rows[: len(rows) // 2], count)
+        half = rows[: len(rows) // 2]
+        return len(half) / run_all(pool, half, count)
 
 
 def _kill_latency(pool: Slots) -> dict[str, float]:
@@ -133,7 +140,7 @@ def _cpu_ms(rows: Sequence[dict[str, str]], slots: int, mode: Level | None) -> f
         before = _all_cpu_s()
         with Slots(slots, _LIMITS, mode) as pool:
             if count:
-                _sandboxed(pool, rows[:count], slots)
+                run_all(pool, rows[:count], slots)
         return _all_cpu_s() - before
 
     count = len(rows) // 2
@@ -160,6 +167,7 @@ def _checks(rows: Sequence[dict[str, str]]) -> list[str]:
 
 
 def _official(rows: Sequence[dict[str, str]], workers: int) -> float:
+    """Seconds, without the start of the checkers' own processes."""
     texts = _checks(rows)
 
     def share(index: int) -> float:
@@ -177,7 +185,7 @@ def _official(rows: Sequence[dict[str, str]], workers: int) -> float:
         return float(found["seconds"])
 
     with ThreadPoolExecutor(workers) as threads:
-        return len(texts) / max(threads.map(share, range(workers)))
+        return max(threads.map(share, range(workers)))
 
 
 def _start_ms() -> float:
@@ -197,4 +205,4 @@ def _fresh(rows: Sequence[dict[str, str]], workers: int) -> float:
             said = done.stderr.splitlines() or [f"status {done.returncode}"]
             raise Unfit(f"{row['place']}: does not run in {_PYTHON}: {said[-1]}")
 
-    return _per_second(one, rows, workers)
+    return _seconds(one, rows, workers)

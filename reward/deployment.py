@@ -44,11 +44,16 @@ class _Metered:
     def __init__(self, slots: Slots, tally: Tally) -> None:
         self._slots = slots
         self._tally = tally
+        self.worked_at = time.monotonic()
+        """When a run ended that the machinery did not fail on; at first when the sandboxes had tested themselves."""
 
     def run(self, program: Program, limits: Limits | None = None) -> Execution:
         began = time.monotonic()
         execution = self._slots.run(program, limits)
-        self._tally.count(execution, time.monotonic() - began)
+        ended = time.monotonic()
+        self._tally.count(execution, ended - began)
+        if not execution.verdict.is_fault:
+            self.worked_at = ended
         return execution
 
 
@@ -62,10 +67,11 @@ class RewardWorker:
         _log.log(logging.WARNING if layers.missing else logging.INFO, "%d sandboxes ready: %s", settings.slots, layers)
         self._threads = ThreadPoolExecutor(settings.slots, "slot")
         self._meter = Meter(pool, serve.get_replica_context().replica_id.unique_id)
+        self._longest_s = limits.wall_s
         self._metered = _Metered(self._slots, self._meter.tally)
         self._truths = Truths(partial(trace, self._metered), limits, settings.packages)
-        self._jobs: list[deque[Any]] = []
-        """What is left to begin of each call."""
+        self._queued: deque[None] = deque()
+        """As long as there are jobs that wait for a slot."""
         self._telling = asyncio.get_running_loop().create_task(self._tell())
 
     async def score(self, problem: Problem, responses: Sequence[str]) -> list[Score]:
@@ -82,7 +88,12 @@ class RewardWorker:
         return await self._side_by_side([partial(self._metered.run, program, limits) for program in programs])
 
     async def check_health(self) -> None:
-        """Called by Serve: raises if this replica's sandboxes no longer run a trivial program."""
+        """Called by Serve: raises if this replica's sandboxes no longer run a trivial program.
+
+        In a busy one it would wait behind all calls taken before it. There any run that ended of late tells the same.
+        """
+        if self._queued and time.monotonic() - self._metered.worked_at < _HEALTH_S + self._longest_s:
+            return
         async with asyncio.timeout(_HEALTH_S):
             (execution,) = await self.execute([Program("", "1 + 1")])
         if execution.verdict is not Verdict.OK or execution.value != "2":
@@ -96,28 +107,45 @@ class RewardWorker:
         self._slots.close()
 
     async def _side_by_side(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """What each of the jobs returns; as many at a time as there are slots.
+        """What each of the jobs returns; those of all calls stand in one line before the slots.
 
-        A thread takes one job after the other: to hand each over alone would wake the loop once a job.
+        The loop is woken once, by the last job, since to wake it costs more than to hand a job over.
+
+        Raises:
+            Exception: what a job raises; those that have not begun are left out then.
         """
         loop = asyncio.get_running_loop()
-        left = deque(enumerate(jobs))
+        over: asyncio.Future[None] = loop.create_future()
         found: dict[int, Result] = {}
+        unfinished = list(jobs)
 
-        def work() -> None:
-            while left:
-                try:
-                    index, job = left.popleft()
-                except IndexError:  # Another thread was faster.
-                    return
+        def work(index: int, job: Callable[[], Result]) -> None:
+            self._queued.popleft()
+            if over.done():  # The caller has hung up, or another job has failed.
+                return
+            try:
                 found[index] = job()
+            except Exception as error:
+                loop.call_soon_threadsafe(end, error)
+                return
+            unfinished.pop()
+            if not unfinished:
+                loop.call_soon_threadsafe(end)
 
-        self._jobs.append(left)
-        try:
-            await asyncio.gather(*(loop.run_in_executor(self._threads, work) for _ in jobs[: len(self._slots)]))
-            return [found[index] for index in range(len(jobs))]
-        finally:
-            self._jobs = [others for others in self._jobs if others is not left]
+        def end(error: Exception | None = None) -> None:
+            if over.done():
+                return
+            if error is None:
+                over.set_result(None)
+            else:
+                over.set_exception(error)
+
+        for index, job in enumerate(jobs):
+            self._queued.append(None)
+            self._threads.submit(work, index, job)
+        if jobs:
+            await over
+        return [found[index] for index in range(len(jobs))]
 
     async def _tell(self) -> None:
         """Hands the meter's counts to Ray now and then."""
@@ -127,7 +155,7 @@ class RewardWorker:
             if self._slots.restarts > known:
                 died, known = self._slots.restarts - known, self._slots.restarts
                 _log.warning("%d zygotes died: others took their place, and their programs were run again", died)
-            busy, queued = len(self._slots) - self._slots.free, sum(map(len, self._jobs))
+            busy, queued = len(self._slots) - self._slots.free, len(self._queued)
             self._meter.tell(in_flight=busy, queued=queued, restarts=self._slots.restarts, truths=len(self._truths))
 
 
@@ -151,4 +179,5 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
     target = serve.RunTarget(application, name=name, route_prefix=None, external_scaler_enabled=True)
     # Serve itself would wait for ever.
     (handle,) = serve.run_many([target], wait_for_applications_running=False)
-    return handle
+    # Straight to the replica: half the cost of the way through the object store, where what is sent is as small as here.
+    return handle.options(_by_reference=False)

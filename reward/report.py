@@ -1,6 +1,7 @@
 """What a child says of its own run, read with distrust: the program it ran could write anything to the same pipe."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from reward.zygote.interception import MAX_STATES
@@ -10,7 +11,10 @@ from rl.verdicts import Verdict
 _VERDICTS = {verdict.value: verdict for verdict in (Verdict.OK, Verdict.EXCEPTION, Verdict.MEMORY, Verdict.OUTPUT_LIMIT)}
 """What a child can know of itself; the rest is for the zygote to see."""
 _FIELDS = ("verdict", "value", "type_name", "exception", "states")
+_NAMES = frozenset(_FIELDS)
 _MAX_NAME = 1000
+_IN_NO_NAME = re.compile("[\0\ud800-\udfff]")
+"""Characters that Python lets no class have in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,17 @@ def read(raw: bytes, max_characters: int, called: bool) -> Report | None:
     `max_characters` bounds the value, and all states together. `called` says whether a value was asked for.
     """
     try:
-        told = json.loads(raw)
+        told = json.loads(raw.decode("ascii"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or told.keys() != set(_FIELDS):
+    if not isinstance(told, dict) or told.keys() != _NAMES:
         return None
     verdict, value, type_name, exception, states = (told[name] for name in _FIELDS)
     if not isinstance(verdict, str) or verdict not in _VERDICTS:
         return None
     if not (_text(value, max_characters) and _text(type_name, _MAX_NAME) and _text(exception, _MAX_NAME + MAX_MESSAGE)):
+        return None
+    if type_name is not None and _IN_NO_NAME.search(type_name):
         return None
     with_value, with_exception = called and verdict == Verdict.OK, verdict in (Verdict.EXCEPTION, Verdict.MEMORY)
     if (value is not None, type_name is not None, exception is not None) != (with_value, with_value, with_exception):

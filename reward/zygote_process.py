@@ -231,7 +231,7 @@ class _Pipe:
         self._cap = cap
 
     def read(self) -> bool:
-        """Takes what is there, at most a chunk; whether there was anything."""
+        """Takes what is there, at most a chunk; whether there may be more."""
         try:
             data = os.read(self.descriptor, _CHUNK)
         except BlockingIOError:
@@ -239,7 +239,7 @@ class _Pipe:
         room = self._cap - len(self.kept)
         self.kept += data[:room]
         self.overflows = self.overflows or len(data) > room
-        return bool(data)
+        return len(data) == _CHUNK
 
     def read_all(self) -> None:
         """Empties the pipe."""
@@ -270,6 +270,8 @@ def _environment(seed: int) -> dict[str, str]:
     fixed = {"PYTHONHASHSEED": str(seed), "TZ": "UTC", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
     # Symbols are looked up once here instead of by every child.
     fixed["LD_BIND_NOW"] = "1"
+    # The columns of each instruction, which only a traceback's marks show, are some hundred pages for each fork to copy.
+    fixed["PYTHONNODEBUGRANGES"] = "1"
     return fixed | {name: os.environ[name] for name in kept if name in os.environ}
 
 

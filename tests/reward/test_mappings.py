@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import reward
+from reward.zygote import mappings
 from reward.zygote.mappings import stretches
 
 MAPS = """\
@@ -53,3 +54,13 @@ def test_code_that_was_moved_and_merged_runs():
     line = [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", MOVED, str(Path(reward.__file__).parent)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("332833500 [1, 'a', 1, 'a'] 1.0 cbt\n", "")
+
+
+def test_what_the_kernel_tells_nothing_of_counts_as_nothing(monkeypatch):
+    assert mappings._huge_bytes(1) == 0
+
+    def no_such_file(*_, **__):
+        raise FileNotFoundError("/proc/self/smaps")
+
+    monkeypatch.setattr(mappings, "open", no_such_file, raising=False)
+    assert mappings._huge_bytes(1) == 0

@@ -302,6 +302,9 @@ ENDS = ("os._exit(0)", "os._exit(3)", "pass", "raise ValueError", "import ctypes
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(told, max_size=3), st.sampled_from(ENDS))
+@example([forged(type_name="")], "os._exit(0)")
+@example([forged(type_name="a b\0")], "os._exit(0)")
+@example([forged(type_name="\ud800")], "os._exit(0)")
 def test_no_program_gains_by_writing_to_the_report(sandbox, pieces, last):
     execution = sandbox.run(saying(*pieces, last=last))
     assert execution.verdict in OF_A_PROGRAM
@@ -310,7 +313,7 @@ def test_no_program_gains_by_writing_to_the_report(sandbox, pieces, last):
     elif execution.verdict is Verdict.OK:
         # Said by itself before it left: no more than what it could have returned.
         assert last == "os._exit(0)"
-        call = f"type('M', (type,), {{'__name__': {execution.type_name!r}}})('T', (), {{'__repr__': lambda _: VALUE}})()"
+        call = f"type({execution.type_name!r}, (), {{'__repr__': lambda _: VALUE}})()"
         returned = sandbox.run(Program(f"VALUE = {execution.value!r}", call))
         assert (returned.verdict, returned.value, returned.type_name) == (
             Verdict.OK,

@@ -149,6 +149,21 @@ def test_a_value_that_cannot_be_shown_is_recorded_as_such(sandbox, error):
     assert (execution.value, execution.states) == ("1", ("t: <unprintable T>",))
 
 
+@pytest.mark.parametrize("method", ["__str__", "__format__", "__repr__"])
+def test_a_text_of_another_class_is_recorded_as_what_it_holds(sandbox, method):
+    kind = "class S(str):\n    def __radd__(self, other): return other\n    def __len__(self): return -9\n"
+    code = f"{kind}class T:\n    def {method}(self, *_): return S('shown')\nt = T()\nprint(f't: {{t}}')\nx = 1"
+    execution = sandbox.run(Program(code, "x", anchor_lines=(7,)))
+    assert (execution.value, execution.states) == ("1", ("t: shown",))
+
+
+def test_a_class_that_lies_about_its_name_is_called_by_its_own(sandbox):
+    code = "class M(type):\n    __name__ = property(lambda _: 1 / 0)\nclass T(Exception, metaclass=M):\n    __str__ = None"
+    execution = sandbox.run(Program(f"{code}\nt = T()\nprint(f't: {{t}}')", "t", anchor_lines=(6,)))
+    assert (execution.type_name, execution.states) == ("T", ("t: <unprintable T>",))
+    assert sandbox.run(Program(f"{code}\nraise T")).exception == "T: <exception str() failed>"
+
+
 def test_states_up_to_an_exception_are_kept(sandbox):
     execution = sandbox.run(Program("x = 1\nprint(f'x: {x}')\n1 / 0", anchor_lines=(2,)))
     assert (execution.verdict, execution.states) == (Verdict.EXCEPTION, ("x: 1",))
