@@ -50,7 +50,7 @@ def as_object(path: Path, number: int, line: bytes) -> dict[str, Any]:
         BadInput: it is none.
     """
     try:
-        row = json.loads(line.decode())
+        row = json.loads(line.decode("utf-8-sig"))  # editors put a mark in front of the first line
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}:{number}: {error}") from None
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """The dataset's card: what is in the splits, what was left out, and how to get the same again."""
 
 import hashlib
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,15 @@ from statistics import mean, median
 from cluster.config import DataSettings, DifficultySettings, FilterSettings, RunSettings, SplitSettings
 from cluster.data.funnel import Funnel, funnel_rows, read_funnel
 from cluster.data.lengths import TOO_LONG
+from cluster.data.screening import LEARNED
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, write_whole
 from rl.problems import Problem, Task
 from rl.prompts import chain_ids, prompt, prompt_ids
 from rl.synthesis.grid import cells
 from rl.tokens import load_tokenizer
+
+_EXAMPLES = 10
 
 _PAPER = {"1": 8.3, "2": 18.7, "3": 26.4, "4": 22.1, "5": 14.8, "6-10": 9.7}
 """Anchors of a problem, per cent of the scaling set (StepCodeReasoner, table 12)."""
@@ -62,6 +66,7 @@ def write_card(run: RunFolder, settings: RunSettings) -> None:
         sections.append("## Cells of the grid\n\n" + _cells(splits))
     if settings.data.filters.difficulty is not None:
         sections.append("## Difficulty\n\n" + _difficulty(splits, settings.data.filters.difficulty))
+    sections.append(_examples(splits, settings.seed))
     write_whole(run.path / "data" / "README.md", "\n\n".join(sections) + "\n")
 
 
@@ -102,7 +107,7 @@ def _hash(path: Path) -> str:
 def _kept_out(filters: FilterSettings) -> str:
     """The benchmarks that nothing was taken from, and what a split may not hold twice."""
     files = _table(["benchmark", "sha256"], [[path.name, _hash(path)[:16]] for path in filters.benchmarks])
-    told = f"No problem shares {filters.ngram} words in a row with these files.\n\n{files}"
+    told = f"No problem of {', '.join(LEARNED)} shares {filters.ngram} words in a row with these files.\n\n{files}"
     alike = "" if filters.alike is None else f"\n\nNo two programs share {filters.alike:.0%} of their token 5-grams."
     named = [path.name.lower() for path in filters.benchmarks]
     left = [name for name in _BENCHMARKS if not any(name.lower() in file for file in named)]
@@ -205,3 +210,18 @@ def _difficulty(splits: dict[str, list[Problem]], wanted: DifficultySettings) ->
     return f"Right responses of {wanted.model.name} at temperature {wanted.temperature:g}.\n\n" + _table(
         ["right", *wanted.splits], rows
     )
+
+
+def _examples(splits: dict[str, list[Problem]], seed: int) -> str:
+    """A few problems to look at, drawn by the seed from those that models learn from by reward, or by chains."""
+    name = "rl" if splits["rl"] else "sft"
+    drawn = random.Random(seed).sample(splits[name], min(_EXAMPLES, len(splits[name])))
+    shown = [_fenced(f"{problem.code.strip()}\n\n{problem.call}  # {problem.output}") for problem in drawn]
+    return f"## {len(shown)} problems of {name}, drawn by the seed\n\n" + "\n\n".join(shown)
+
+
+def _fenced(code: str) -> str:
+    fence = "```"
+    while fence in code:
+        fence += "`"
+    return f"{fence}python\n{code}\n{fence}"

@@ -16,6 +16,10 @@ from cluster.config import BadInput, DatasetSettings
 from cluster.user_rows import as_object, read_lines, text
 from rl.synthesis.calls import asserted_calls, defined_functions
 from rl.synthesis.candidates import Candidate
+from rl.synthesis.generator import GENERATOR
+
+_BUILT_IN = (GENERATOR, "grid", "teacher")
+"""Sources of programs that were written for this: chains and licences go by them."""
 
 _READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 """What `datasets` reads single files by."""
@@ -70,6 +74,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadInput]]:
 
 def _listed(path: Path | str, name: str, rows: Iterable[tuple[int, Mapping[str, Any] | BadInput]]) -> list[list[Candidate]]:
     """Every row's candidates; a bad row's is one without a program."""
+    name = f"{name}-file" if name in _BUILT_IN else name
     found: list[list[Candidate]] = []
     known: set[str] = set()
     for number, row in rows:
@@ -116,7 +121,8 @@ def _candidates(path: Path | str, number: int, name: str, row: Mapping[str, Any]
             calls = asserted_calls(_lines(path, number, row), {entry: entry for entry in defined_functions(code)})
         else:
             code = field("code")
-            calls = [field("call") if "call" in row else f"{row.get('entry') or 'f'}({field('input')})"]
+            entry = field("entry") if row.get("entry") is not None else "f"
+            calls = [field("call") if "call" in row else f"{entry}({field('input')})"]
             output = field("output") if "call" not in row or row.get("output") is not None else None
     except ValueError as error:
         raise BadInput(f"{path}:{number}: {error}") from None

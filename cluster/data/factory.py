@@ -5,14 +5,13 @@ kept depends on those before it; so the result is the same however many workers 
 disk at once, and an interrupted build goes on from there.
 """
 
-import gc
 import json
 import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -20,26 +19,25 @@ from typing import Any
 import ray
 from ray.data import DataContext
 
-from cluster.config import BadInput, FilterSettings, RunSettings, SplitSettings
+from cluster.config import BadInput, RunSettings, SplitSettings
 from cluster.data.card import write_card
 from cluster.data.cell_counts import write_cells
 from cluster.data.difficulty import Difficulty
 from cluster.data.lengths import Budget
-from cluster.data.making import Executor, make_problem
+from cluster.data.numbered import Listed, Source
 from cluster.data.parts import Wave, kept_parts
+from cluster.data.plain_rows import from_row
 from cluster.data.rows import cut, measured, screened, taught
 from cluster.data.screening import Screen
-from cluster.data.sources import Listed, Source
-from cluster.data.splits import SPLITS, as_row, from_row, write_split
+from cluster.data.splits import SPLITS, write_split
+from cluster.data.tasks import make_chunk
 from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.programs import Taught
 from cluster.monitoring.progress import Advance
 from cluster.runs import RunFolder, write_jsonl, write_whole
-from reward.programs import Limits
-from reward.sandbox import Level, Sandbox, SandboxUnavailable
-from reward.settings import RewardSettings, sandbox_limits
-from rl.anchors import StateText
-from rl.problems import Problem, Task
+from reward.sandbox import Sandbox, SandboxUnavailable
+from reward.settings import sandbox_limits
+from rl.problems import Problem
 from rl.synthesis.candidates import Candidate, Rejected
 
 _CHUNKS = (16, 256)
@@ -50,9 +48,6 @@ _CHUNKS_PER_CORE = 4
 
 _FEWEST, _WAVE = 64, 4096
 """Candidates whose results are kept together, at least and at most."""
-
-_PATIENCE = 20
-"""Wall-clock seconds that a run may take for each CPU second of its deadline."""
 
 _ROUNDS = 8
 """Questions of a wave to an endpoint, for each that it is asked at a time."""
@@ -276,7 +271,7 @@ def _made(
     chunks = [{"begin": start, "end": min(start + size, end)} for start in range(begin, end, size)]
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
         partial(
-            _make_chunk,
+            make_chunk,
             source=source,
             wanted=wanted,
             filters=settings.data.filters,
@@ -291,47 +286,5 @@ def _made(
             yield Candidate(**candidate), outcome
 
 
-def _make_chunk(
-    chunk: dict[str, Any],
-    *,
-    source: Source,
-    wanted: SplitSettings,
-    filters: FilterSettings,
-    state_text: StateText,
-    reward: RewardSettings,
-) -> dict[str, Any]:
-    """A task: candidates made one after the other, in this process's sandboxes."""
-    executor = replace(_executor(reward.model_dump_json()), limits=_limits(reward, filters.deadline_s))
-    made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
-    tasks = list(Task) if wanted.task == "both" else [wanted.task]
-    directions = [wanted.model_copy(update={"task": task}) for task in tasks]
-    for number, candidate in enumerate(source.candidates(chunk["begin"], chunk["end"]), start=chunk["begin"]):
-        try:
-            # By turns over a program's calls, and over programs: a mutated call is no more often asked one way.
-            split = directions[sum(divmod(number, source.calls)) % len(directions)]
-            problem = make_problem(candidate, split, executor, state_text, filters.structure)
-            made.append((asdict(candidate), as_row(problem), None))
-        except Rejected as reason:
-            made.append((asdict(candidate), None, (reason.reason, str(reason))))
-    return {"made": json.dumps(made)}
-
-
 def _rejection(kind: str, told: str) -> Rejected:
     return Rejected(kind, told.removeprefix(f"{kind}: ") if told != kind else "")
-
-
-def _limits(reward: RewardSettings, deadline_s: float) -> Limits:
-    """Those of one run. What a program is judged by is its own time; a loaded machine may let it wait much longer."""
-    limits = sandbox_limits(reward)
-    return replace(limits, cpu_s=min(deadline_s, limits.cpu_s), wall_s=max(limits.wall_s, _PATIENCE * deadline_s))
-
-
-@lru_cache(maxsize=1)
-def _executor(reward: str) -> Executor:
-    """This worker process's sandboxes; they end with the process."""
-    # Syntax trees are many objects and no cycles: the collector would look through them a dozen times a program.
-    gc.set_threshold(100_000)
-    settings = RewardSettings.model_validate_json(reward)
-    mode: Level | None = settings.mode
-    first, second = (Sandbox(sandbox_limits(settings), mode, settings.packages, seed) for seed in (0, 1))
-    return Executor(first, second)

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.data.difficulty import Difficulty
 from cluster.data.making import not_made
-from cluster.data.splits import as_row, from_row
+from cluster.data.plain_rows import as_row, from_row
 from cluster.data.teacher import Teacher
 from cluster.data.teacher.chains import with_chains
 from rl.problems import Problem

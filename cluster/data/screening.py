@@ -13,6 +13,8 @@ from rl.synthesis.similarity import Contamination, Likeness, plain
 
 _FIELDS = ("code", "prompt", "canonical_solution", "text", "test")
 """Fields of benchmark files that hold programs or what is asked about them."""
+LEARNED = ("sft", "validation", "rl")
+"""Splits that models come from."""
 _TEXTS = (".py", ".txt")
 """Files that are one text."""
 
@@ -39,7 +41,8 @@ class Screen:
             raise Rejected("program already in the split")
         if asked:
             return
-        shared = self._contamination.shared(problem.code) if self._contamination else None
+        # What is only measured may well be a benchmark.
+        shared = self._contamination.shared(problem.code) if self._contamination and split in LEARNED else None
         if shared is not None:
             raise Rejected("in a benchmark", shared)
         other = self._likeness.alike(problem.code) if self._likeness else None

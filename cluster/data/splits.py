@@ -1,12 +1,11 @@
 """Splits on disk: one Parquet file each, which `datasets.load_dataset` reads."""
 
-import json
-from dataclasses import fields
 from pathlib import Path
 
 from datasets import Dataset, disable_progress_bars, load_dataset
 
-from rl.problems import Problem, Task
+from cluster.data.plain_rows import as_row, from_row
+from rl.problems import Problem
 
 disable_progress_bars()
 
@@ -25,15 +24,3 @@ def write_split(path: Path, problems: list[Problem]) -> None:
 def read_split(path: Path) -> list[Problem]:
     """Read what `write_split` wrote."""
     return [from_row(row) for row in load_dataset("parquet", data_files=str(path), split="train")]
-
-
-def as_row(problem: Problem) -> dict[str, object]:
-    """A problem as plain values."""
-    # `dataclasses.asdict` would copy every state, ten times as slowly.
-    row = {field.name: getattr(problem, field.name) for field in fields(problem)}
-    return {**row, "task": str(problem.task), "tags": json.dumps(problem.tags)}
-
-
-def from_row(row: dict[str, object]) -> Problem:
-    """The problem that `as_row` gave."""
-    return Problem(**{**row, "task": Task(row["task"]), "tags": json.loads(str(row["tags"]))})  # type: ignore[arg-type]

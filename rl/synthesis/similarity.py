@@ -8,7 +8,6 @@ the share of token 5-grams that two programs have in common once their names, nu
 import ast
 import builtins
 import hashlib
-import io
 import keyword
 import re
 import tokenize
@@ -17,7 +16,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from math import ceil
 
-from rl.syntax import parsed
+from rl.syntax import parsed, tokens
 
 _WORD = re.compile(r"\w+")
 _SHINGLE = 5
@@ -73,7 +72,7 @@ def shingles(code: str) -> frozenset[int]:
         SyntaxError, ValueError: it is no program.
     """
     kinds = []
-    for token in tokenize.generate_tokens(io.StringIO(plain(code) or code).readline):
+    for token in tokens(plain(code) or code):
         if token.type in (tokenize.NAME, tokenize.OP):
             kinds.append(token.string if token.type == tokenize.OP or token.string in _FIXED else "NAME")
         elif token.type in (tokenize.NUMBER, tokenize.STRING, tokenize.INDENT, tokenize.DEDENT):

@@ -5,12 +5,11 @@ and repeatable results need on top: no value whose text holds an address, none t
 """
 
 import ast
-import io
 import tokenize
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from rl.syntax import walk
+from rl.syntax import parsed, tokens, walk
 
 ALLOWED_IMPORTS = frozenset(
     {"bisect", "collections", "functools", "heapq", "itertools", "math", "operator", "re", "string", "typing"}
@@ -61,7 +60,7 @@ def broken_rules(source: str, arguments: tuple[Argument, ...] = ()) -> list[str]
         arguments: those of its entry call, where that is not in the source.
     """
     try:
-        tree = ast.parse(source)
+        tree = parsed(source)
     except SyntaxError as error:
         return [f"line {error.lineno}: not Python: {error.msg}"]
     except ValueError as error:
@@ -70,20 +69,21 @@ def broken_rules(source: str, arguments: tuple[Argument, ...] = ()) -> list[str]
     if not 1 <= len(functions) <= MOST_FUNCTIONS:
         return [f"{len(functions)} functions at module level, 1 or {MOST_FUNCTIONS} are allowed"]
     entry = functions[-1].name
-    found = [*_module_level(tree, entry), *_comments(source)]
+    nodes = list(walk(tree))
+    found = [*_module_level(tree, nodes, entry), *_comments(source)]
     for node in (node for line in tree.body if isinstance(line, ast.Expr) for node in walk(line)):
         if isinstance(node, ast.Call) and _is_call(node, entry):
             arguments = arguments_of(node)
     for function in functions:
-        found += _signature(function)
-        found += _rendered_sets(function, arguments if function is functions[-1] else ())
-    for node in walk(tree):
+        inside = list(walk(function))
+        found += _signature(function, inside)
+        found += _rendered_sets(function, inside, arguments if function is functions[-1] else ())
+    for node in nodes:
         found += [f"line {getattr(node, 'lineno', 1)}: {text}" for text in _about(node)]
     return found
 
 
-def _module_level(tree: ast.Module, entry: str) -> Iterator[str]:
-    nodes = list(walk(tree))
+def _module_level(tree: ast.Module, nodes: Sequence[ast.AST], entry: str) -> Iterator[str]:
     calls = [node for node in nodes if _is_call(node, entry)]
     prints = [node for node in nodes if _is_call(node, "print")]
     callees: list[ast.expr] = [node for node in nodes if isinstance(node, ast.Name) and node.id == "print"]
@@ -117,13 +117,13 @@ def _is_call(node: ast.AST, name: str) -> bool:
 def _comments(source: str) -> Iterator[str]:
     if "#" not in source:
         return
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokens(source):
         if token.type == tokenize.COMMENT:
             yield f"line {token.start[0]}: a comment"
             return
 
 
-def _signature(function: ast.FunctionDef) -> Iterator[str]:
+def _signature(function: ast.FunctionDef, nodes: Sequence[ast.AST]) -> Iterator[str]:
     arguments = function.args
     where = f"line {function.lineno}: {function.name}"
     count = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
@@ -131,14 +131,14 @@ def _signature(function: ast.FunctionDef) -> Iterator[str]:
         yield f"{where} takes {count} arguments, 1 to {MOST_ARGUMENTS} are allowed"
     if arguments.defaults or any(arguments.kw_defaults):
         yield f"{where} has default arguments"
-    for inner in walk(function):
+    for inner in nodes:
         if inner is function or not isinstance(inner, ast.FunctionDef | ast.Lambda):
             continue
         if inner.args.defaults or any(inner.args.kw_defaults):
             yield f"line {inner.lineno}: {getattr(inner, 'name', 'a lambda')} has default arguments"
     if arguments.vararg or arguments.kwarg:
         yield f"{where} takes any number of arguments"
-    if not any(isinstance(node, ast.Return) and node.value is not None for node in walk(function)):
+    if not any(isinstance(node, ast.Return) and node.value is not None for node in nodes):
         yield f"{where} returns nothing"
 
 
@@ -176,13 +176,13 @@ def _leaves(loop: ast.While) -> bool:
     return any(isinstance(node, ast.Break | ast.Return | ast.Raise) for node in walk(loop))
 
 
-def _rendered_sets(function: ast.FunctionDef, given: tuple[Argument, ...]) -> Iterator[str]:
+def _rendered_sets(function: ast.FunctionDef, nodes: Sequence[ast.AST], given: tuple[Argument, ...]) -> Iterator[str]:
     """Places where the order in which a set is gone through shows."""
     parameters = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
     called = dict(zip(parameters, given, strict=False))
-    names = _set_names(function, {name for name, it in called.items() if it.is_set and not it.of_numbers})
-    words = _word_names(function, {name for name, it in called.items() if not it.of_numbers})
-    for node in walk(function):
+    names = _set_names(nodes, {name for name, it in called.items() if it.is_set and not it.of_numbers})
+    words = _word_names(nodes, {name for name, it in called.items() if not it.of_numbers})
+    for node in nodes:
         for told in _unordered(node, names, words):
             yield f"line {getattr(node, 'lineno', function.lineno)}: {told}"
         match node:
@@ -216,10 +216,10 @@ def _unordered(node: ast.AST, names: frozenset[str], words: frozenset[str]) -> I
                 yield "a set is unpacked, sort it first"
 
 
-def _word_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
+def _word_names(nodes: Sequence[ast.AST], given: set[str]) -> frozenset[str]:
     """Names that are given words, or collections of them, and those that plainly hold the same."""
     words = set(given)
-    for node in walk(function):
+    for node in nodes:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if _of_words(value, words):
                 words.add(name)
@@ -244,11 +244,11 @@ def _of_words(value: ast.expr, words: Container[str]) -> bool:
             return False
 
 
-def _set_names(function: ast.FunctionDef, given: set[str]) -> frozenset[str]:
+def _set_names(nodes: Sequence[ast.AST], given: set[str]) -> frozenset[str]:
     """Names that are only ever assigned sets, or given ones."""
     sets = set(given)
     others: set[str] = set()
-    for node in walk(function):
+    for node in nodes:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 (sets if _is_set(value, frozenset(sets)) else others).add(name)

@@ -194,7 +194,10 @@ class Pool:
             case str():
                 return self.rng.choice(self.strings)
             case tuple() | list() | set() | dict():
-                return _mutated(value, self)
+                # Every level that grew would multiply the next one: what lies deeper stays as it is.
+                items = value.values() if isinstance(value, dict) else value
+                nested = any(isinstance(item, tuple | list | set | dict) for item in items)
+                return value if nested else _mutated(value, self)
             case _:
                 return value
 

@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from rl.anchors.names import own_nodes
@@ -355,5 +356,6 @@ class _Machine(Expressions):
         return None
 
 
+@lru_cache(maxsize=64)
 def _yields(function: ast.FunctionDef) -> bool:
     return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(function.body))

@@ -62,7 +62,7 @@ def _place(block: list[ast.stmt], index: int, lines: Collection[int]) -> Place:
     for statement in reversed(block[:index]):
         if statement.lineno in lines:
             continue
-        if name not in affected_by([statement]):
+        if name not in affected(statement):
             break
         if isinstance(statement, ast.For | ast.While):
             return Place(loop=True)
@@ -86,6 +86,13 @@ def shown_by(anchor: ast.stmt) -> tuple[str, str]:
     raise ValueError(f"line {anchor.lineno}: no anchor")
 
 
+@lru_cache(maxsize=1024)
+def affected(statement: ast.stmt) -> tuple[str, ...]:
+    """The names whose values a statement may change; looked up whenever it runs, and by every call of its program."""
+    return tuple(affected_by([statement]))
+
+
+@lru_cache(maxsize=1024)
 def _quoted(node: ast.AST) -> str:
     text = ast.unparse(node)
     return text if len(text) <= _LONGEST else ""

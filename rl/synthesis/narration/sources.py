@@ -15,6 +15,7 @@ from rl.syntax import FIELDS, walk
 from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
 from rl.synthesis.narration.library import Builtin, Method, Module
+from rl.synthesis.narration.places import affected
 from rl.synthesis.narration.values import abbreviated, insertable, shown
 
 _LONGEST = 160
@@ -30,8 +31,8 @@ class Told:
     values: str | None
     names: tuple[str, ...]
     """What it may change."""
-    held: tuple[str | None, ...]
-    """What those hold before."""
+    held: str | None
+    """What it holds before, where that is one name that is changed in place."""
 
 
 class Writer:
@@ -73,11 +74,14 @@ class Writer:
     def before(self, statement: ast.stmt, frame: Frame) -> Told:
         """To be called before the statement runs; its value is for `after`."""
         value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr) else None
-        names = _affected(statement)
+        names = affected(statement)
         if isinstance(statement, ast.AugAssign):
             value = _sum(statement, frame)
         values = None if value is None else _substituted(value, frame)
-        return Told(statement, self.source(statement), values, names, tuple(shown(frame.get(name)) for name in names))
+        plainly = isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+        in_place = len(names) == 1 and not plainly
+        held = shown(frame.get(names[0])) if in_place else None
+        return Told(statement, self.source(statement), values, names, held)
 
     def after(self, told: Told, frame: Frame) -> Event | None:
         """What the statement did; None where it did nothing that can be told."""
@@ -97,9 +101,10 @@ class Writer:
                 return Assigned(name, told.source, told.values, after[0][1])
         if not after:
             return None
-        return Changed(told.source, told.held[0] if len(told.names) == 1 else None, after)
+        return Changed(told.source, told.held, after)
 
 
+@lru_cache(maxsize=1024)
 def _is_literal(node: ast.expr) -> bool:
     try:
         literal(ast.unparse(node))
@@ -174,11 +179,6 @@ def _parts(node: ast.expr) -> _Parts:
         changes=bool(affected_by([node])),
         repeats=any(isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) for part in parts),
     )
-
-
-@lru_cache(maxsize=1024)
-def _affected(statement: ast.stmt) -> tuple[str, ...]:
-    return tuple(affected_by([statement]))
 
 
 def _changes_under_way(parts: _Parts, frame: Frame) -> bool:

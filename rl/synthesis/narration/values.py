@@ -28,18 +28,18 @@ class Unshowable(ValueError):
 
 
 def text_of(value: object, depth: int = 0) -> str:
-    """The value as source; elements of sets in a fixed order, whatever the interpreter's hash seed.
+    """The value as source; elements of sets in a fixed order, whatever the interpreter's hash seed: numbers ascend.
 
     Raises:
         Unshowable: it has no such text.
     """
     if depth > _DEEPEST:
         raise Unshowable("nested too deeply")
-    if isinstance(value, list | tuple | dict | set | frozenset | deque) and len(value) > _MOST_ITEMS:
-        raise Unshowable("too many items")
     kind = type(value)
     if kind in _PLAIN:
         return repr(value)
+    if isinstance(value, list | tuple | dict | set | frozenset | deque) and len(value) > _MOST_ITEMS:
+        raise Unshowable("too many items")
     if isinstance(value, list | tuple) and kind in (list, tuple):
         items = [text_of(item, depth + 1) for item in value]
         if kind is list:
@@ -49,7 +49,8 @@ def text_of(value: object, depth: int = 0) -> str:
         pairs = (f"{text_of(key, depth + 1)}: {text_of(item, depth + 1)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, set | frozenset) and kind in (set, frozenset):
-        inside = ", ".join(sorted(text_of(item, depth + 1) for item in value))
+        numbers = all(type(item) is int or (type(item) is float and math.isfinite(item)) for item in value)
+        inside = ", ".join(text_of(item, depth + 1) for item in sorted(value, key=None if numbers else text_of))
         whole = f"{{{inside}}}" if inside else ""
         return whole if kind is set and whole else f"{kind.__name__}({whole})"
     if kind in _BY_REPR and is_ordered(value):

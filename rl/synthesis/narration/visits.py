@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from rl.anchors import Anchor, Instrumented
 
-_ANCHOR = re.compile(r"print\(f'(?P<label>\w+): \{(?P<name>\w+)(?:!r)?\}'\)$")
-_LOCATED = re.compile(r"(?P<line>\d+) (?P<name>\w+): (?P<value>.*)", re.DOTALL)
+_ANCHOR = re.compile(r"print\(f'(?P<label>[^:]+): \{(?P<name>[^!}]+)(?:!r)?\}'\)$")
+_LOCATED = re.compile(r"(?P<line>\d+) (?P<name>[^:]+): (?P<value>.*)", re.DOTALL)
+"""Names are whatever Python takes for one, which is more than `\\w`: `℘`, `x·y`."""
 
 
 @dataclass(frozen=True, slots=True)

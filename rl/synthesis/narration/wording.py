@@ -179,7 +179,7 @@ def sentence(event: Event, rng: random.Random) -> str:
     """One event outside loops, in one of several phrasings."""
     match event:
         case Called(function=function, arguments=""):
-            return f"{function} is called without arguments"
+            return f"{function} is called"  # with nothing, or with what has no text
         case Called(function=function, arguments=arguments):
             return rng.choice(("{} is called with {}", "{} starts with {}", "in {}, {}")).format(function, arguments)
         case Assigned():

@@ -11,8 +11,9 @@ from datasets import load_dataset
 from cluster.config import BadInput, RunSettings
 from cluster.data import factory
 from cluster.data.factory import build
+from cluster.data.numbered import Gridded
 from cluster.data.screening import benchmark_texts, program_fingerprint
-from cluster.data.sources import Gridded, open_sources
+from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.runs import RunFolder, read_jsonl
 from rl.problems import Task
@@ -166,6 +167,9 @@ def test_the_card_says_what_there_is(run):
     assert f"| tried | {' | '.join(str(sum(funnel[name].values())) for name in SPLITS)} |" in card
     assert f"| generator | {4 * 12} | made here, Apache-2.0 |" in card
     assert hashlib.sha256(run.split("rl").read_bytes()).hexdigest()[:16] in card
+    shown = [f"```python\n{one.code.strip()}\n\n{one.call}  # {one.output}\n```" for one in problems(run.path, "rl")]
+    assert "## 10 problems of rl, drawn by the seed" in card
+    assert sum(one in card for one in shown) == 10
     loaded = load_dataset(str(run.path / "data"), cache_dir=str(run.path / "cache"))
     assert {name: loaded[name].num_rows for name in loaded} == dict.fromkeys(SPLITS, 12)
 

@@ -33,6 +33,7 @@ BAD_LINES = {
     '{"code": "a", "input": "b"': "not JSON: ",
     '{"code": "a", "input": "b"}': "output must be a string",
     '{"code": "a", "input": 1, "output": "c"}': "input must be a string",
+    '{"code": "a", "input": "b", "output": "c", "entry": 5}': "entry must be a string",
     '{"code": null, "input": "b", "output": "c"}': "code must be a string",
     '{"code": "a", "call": 1}': "call must be a string",
     '{"code": "\\ud800", "call": "f()"}': "code holds half of a surrogate pair",
@@ -104,6 +105,20 @@ def test_a_row_may_say_its_call_or_its_entry(tmp_path):
         ("mine-3", "g(3)", "3"),
     ]
     assert found[1].code == "def g(x): return x\n"
+
+
+def test_a_byte_order_mark_in_front_of_a_file_spoils_no_row(tmp_path):
+    (tmp_path / "mine.jsonl").write_bytes(b'\xef\xbb\xbf{"code": "def f(): return 1", "call": "f()"}\n')
+    assert not only(tmp_path / "mine.jsonl")[0].fault
+
+
+@pytest.mark.parametrize("name", ["generator", "grid", "teacher"])
+def test_a_file_called_like_a_built_in_source_is_none(tmp_path, name):
+    """Its chains would be made by the rules of the built-in generator, and the card would name the wrong licence."""
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text(json.dumps({"code": "def g(x): return x", "call": "g(1)"}))
+    ((found,),) = read_programs(path)
+    assert (found.id, found.source) == (f"{name}-file-1", f"{name}-file")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_program(tmp_path):

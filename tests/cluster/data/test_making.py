@@ -3,10 +3,10 @@
 import pytest
 
 from cluster.config import FilterSettings, SplitSettings
-from cluster.data.factory import _limits
 from cluster.data.making import Executor, make_problem
 from cluster.data.rows import screened
 from cluster.data.screening import Screen
+from cluster.data.tasks import limits_of
 from reward.sandbox import Execution, Limits, Sandbox
 from reward.settings import RewardSettings
 from rl.synthesis.candidates import Candidate, Rejected
@@ -128,8 +128,8 @@ def test_anchors_that_change_a_program_are_told_apart(sandbox, reseeded):
 
 
 def test_the_deadline_is_the_programs_own_time():
-    assert _limits(RewardSettings(), 0.5) == Limits(wall_s=10.0, cpu_s=0.5)
-    assert _limits(RewardSettings(cpu_s=0.2, wall_s=30.0), 0.5) == Limits(wall_s=30.0, cpu_s=0.2)
+    assert limits_of(RewardSettings(), 0.5) == Limits(wall_s=10.0, cpu_s=0.5)
+    assert limits_of(RewardSettings(cpu_s=0.2, wall_s=30.0), 0.5) == Limits(wall_s=30.0, cpu_s=0.2)
 
 
 def test_a_program_without_end_is_given_up(sandbox):

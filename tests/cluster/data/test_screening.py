@@ -7,8 +7,10 @@ import pytest
 
 from cluster.config import BadInput, FilterSettings, RunSettings
 from cluster.data.card import _kept_out
-from cluster.data.screening import benchmark_texts
+from cluster.data.screening import Screen, benchmark_texts
 from cluster.data.sources import open_sources
+from rl.problems import Problem
+from rl.synthesis.candidates import Rejected
 
 SPOILT = {
     "cut.jsonl.gz": gzip.compress(b'{"code": "a"}\n' * 99)[:-9],
@@ -34,6 +36,18 @@ def test_a_spoilt_benchmark_is_told_in_one_line_before_anything_starts(tmp_path,
     assert "\n" not in str(error.value)
 
 
+def test_a_benchmark_may_be_measured_on_and_not_learned_from(tmp_path):
+    code = "def f(rows):\n    first, *rest = sorted(rows)\n    return rest + [first]\n"
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"code": code}))
+    screen = Screen(FilterSettings(benchmarks=[tmp_path / "bench.jsonl"], ngram=5))
+    problem = Problem("p", code, "f([1])", code, [], "[1]")
+    for split in ("sft", "validation", "rl"):
+        with pytest.raises(Rejected, match="in a benchmark"):
+            screen.check(problem, split, 1)
+    for split in ("heldout", "longer"):
+        screen.check(problem, split, 1)
+
+
 def test_any_file_may_be_one(tmp_path):
     (tmp_path / "mine.py").write_text("def f(x):\n    return x\n")
     (tmp_path / "mine.txt").write_text("words\nof one\n")
@@ -53,6 +67,8 @@ def test_the_card_says_what_nothing_was_held_against(tmp_path):
     assert "Not held against REval: " in told("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz")
     assert "Not held against" not in told("cruxeval.jsonl", "humaneval.jsonl.gz", "mbpp.jsonl.gz", "DREval_data.jsonl")
     assert "Not held against CRUXEval, HumanEval, MBPP, REval: " in told()
+    # The held-out split may well be one of them.
+    assert told("cruxeval.jsonl").startswith("No problem of sft, validation, rl shares 10 words in a row with these files.")
 
 
 def test_blank_lines_are_no_rows(tmp_path):

@@ -14,10 +14,12 @@ from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherS
 from cluster.data.factory import _longest_wave
 from cluster.data.lengths import Budget
 from cluster.data.making import Executor, make_problem
+from cluster.data.numbered import Gridded
+from cluster.data.plain_rows import as_row, from_row
 from cluster.data.rows import cut
 from cluster.data.rows import taught as taught_within
-from cluster.data.sources import Gridded, open_sources
-from cluster.data.splits import SPLITS, as_row, from_row
+from cluster.data.sources import open_sources
+from cluster.data.splits import SPLITS
 from cluster.data.teacher import Teacher, TeacherDown
 from cluster.data.teacher.answers import NoAnswer
 from cluster.data.teacher.chains import with_chains

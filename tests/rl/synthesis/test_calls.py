@@ -99,3 +99,10 @@ def test_a_mutated_call_is_literal_and_of_the_same_types(values, seed):
         literal_call(call, "f")
         arguments = [ast.literal_eval(node) for node in ast.parse(call, mode="eval").body.args]
         assert sorted(str(type(value)) for value in arguments) == sorted(str(type(value)) for value in values)
+
+
+def test_a_deeply_nested_argument_does_not_grow_at_every_level():
+    call = f"f({'[' * 60}1, 2{']' * 60})"
+    for seed in range(40):
+        for further in mutated_calls(call, Random(seed), 2):
+            assert len(further) < 100 * len(call)

@@ -11,6 +11,7 @@ from rl.synthesis.chains import chain, chain_of
 from rl.synthesis.generator import GENERATOR
 from rl.synthesis.narration import Visit, located, narrate, states_and_visits
 from rl.synthesis.narration.places import places
+from rl.synthesis.narration.values import text_of
 
 
 def executed(code, call):
@@ -226,6 +227,24 @@ def test_no_value_is_put_in_that_changes_before_its_turn(value, said):
 def test_sets_are_said_in_an_order_of_their_own():
     code = "def f(s):\n    t = set(s)\n    return len(t)\n"
     assert first_words(code, "f('dacb')")[0].endswith("t is set(s), so set('dacb') = {'a', 'b', 'c', 'd'}")
+
+
+def test_names_beyond_letters_and_digits_have_visits():
+    program = instrument("def f(℘):\n    x·y = ℘\n    return x·y\n", "f(1)")
+    said, _ = executed(located(program).code, "f(1)")
+    assert states_and_visits(said)[1] == [Visit(3, "x·y", "1"), Visit(4, "return_val", "1")]
+
+
+def test_a_call_with_what_has_no_text_is_not_said_to_be_without_arguments():
+    deep = "[" * 40 + "]" * 40
+    assert reasonings("def f(x):\n    return True\n", f"f({deep})")[0].startswith("f is called; ")
+
+
+def test_sets_of_numbers_are_said_from_the_least_to_the_largest():
+    assert text_of({2, 10, 1, -4, 11}) == "{-4, 1, 2, 10, 11}"
+    assert text_of({2.5, 10, 1}) == "{1, 2.5, 10}"
+    assert text_of([frozenset({10, 9})]) == "[frozenset({9, 10})]"
+    assert text_of({10, "9", None}) == "{'9', 10, None}"
 
 
 def test_visits_tell_line_and_type():

@@ -61,6 +61,7 @@ def test_good_programs(source):
         ("def f(a):\n    seen = set(a)\n    return f'{seen}'\n", "line 3: a set in an f-string"),
         ("def f(a):\n    def g(x, y=2):\n        return x\n    return g(a)\n", "line 2: g has default arguments"),
         ("def f(a):\n    return sorted(a, key=lambda x=3: x)\n", "line 2: a lambda has default arguments"),
+        ("def f(a):\n    if a:\n        b = a\n\\\n        b = 2\n        # b\n    return a\n", "line 6: a comment"),
         ("def f(a):\n    return a\n\nprint(f(1), sep='')\n", "line 4: at module level"),
         ("def f(a):\n    p = print\n    p(a)\n    return a\n", "line 2: print by another name"),
         ("def f(a):\n    s = set(a)\n    return ''.join(c for c in s)\n", "line 3: join goes through a set"),
