@@ -31,7 +31,8 @@ def measure(*, mib: int, rounds: int) -> dict[str, Any]:
         BadInput: this machine has no place for the worker.
     """
     model = _model(mib)
-    rollout = {"num_cpus": 0.5, "max_length": model.max_length, "max_sequences": 16, "sync_deadline_s": _DEADLINE_S}
+    rollout = {"num_cpus": 0.5, "max_length": model.max_length, "max_sequences": 16}
+    rollout |= {"sync_deadline_s": _DEADLINE_S, "group_deadline_s": 2 * _DEADLINE_S}
     settings = run_settings(4, {"groups": 1, "max_tokens": 32}, model=model, rollout=rollout)
     torch.set_num_threads(1)
     with prepared(settings, ["data"]) as job:

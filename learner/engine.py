@@ -99,10 +99,21 @@ class LearnerEngine:
 
     @contextmanager
     def full_weights(self) -> Iterator[dict[str, Tensor]]:
-        """The whole model's weights by their Hugging Face names, adapters merged, gathered on every rank under ZeRO-3."""
+        """On rank 0 the whole model's weights in the host's memory, by their Hugging Face names; all ranks join."""
+        with self.gathered() as weights:
+            yield {name: weight.cpu() for name, weight in weights} if self.rank == 0 else {}
+
+    @contextmanager
+    def gathered(self) -> Iterator[Iterable[tuple[str, Tensor]]]:
+        """Names and weights of the whole model where they are, adapters merged, gathered on every rank under ZeRO-3."""
         sharded = [parameter for parameter in self.model.parameters() if hasattr(parameter, "ds_id")]
         with self._deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded)):
-            yield {name: weight.cpu() for name, weight in self._weights()}
+            yield self._weights()
+
+    def described(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Name, type and shape of each of these, in their order, without gathering anything."""
+        named = ((lora.name_without(name), parameter) for name, parameter in self.model.named_parameters())
+        return [(name, one.dtype, tuple(getattr(one, "ds_shape", one.shape))) for name, one in named if name is not None]
 
     def _weights(self) -> Iterable[tuple[str, Tensor]]:
         if self._settings.lora is not None:

@@ -27,6 +27,11 @@ def add_adapters(model: PreTrainedModel, settings: LoraSettings) -> None:
         inject_adapter_in_model(config, model, adapter_name=_ADAPTER)
 
 
+def name_without(name: str) -> str | None:
+    """What a parameter is called in the model without adapters; None for an adapter's own."""
+    return None if ".lora_" in name else name.replace(".base_layer.", ".")
+
+
 def merged(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """Names and weights of the model as if it had been trained without adapters; the parameters must be whole."""
     from peft.tuners.lora import LoraLayer

@@ -15,9 +15,9 @@ from learner.engine import LearnerEngine
 from learner.schedule import learning_rate
 from learner.scorer import Scorer, load_model
 from learner.settings import LearnerSettings, PolicySettings
+from learner.transfer import Channel, Engines, Publisher
 from rl.batching import Example, MicroBatch, collate
 from rl.losses import Totals, kl_penalty, policy_loss
-from rl.published_weights import publish
 from rl.tokens import load_tokenizer
 
 
@@ -43,7 +43,7 @@ class Share:
     """What the stream knows of the batch: rewards, lengths, staleness, seconds."""
 
 
-class Experience(Protocol):
+class Experience(Engines, Protocol):
     """What the learner pulls from and publishes to; handed to it by the top floor."""
 
     def batch(self, step: int, rank: int, ranks: int) -> Share | None:
@@ -51,10 +51,6 @@ class Experience(Protocol):
 
         None where the run is to end: then every rank gets None for this step, and none has had a share of it.
         """
-        ...
-
-    def sync(self, path: str, version: int) -> list[Example]:
-        """Bring every rollout worker to these weights; returns a few examples freshly sampled with them."""
         ...
 
     def log(self, metrics: dict[str, Any]) -> None:
@@ -73,10 +69,11 @@ class PolicyJob:
     model_folder: str
     output_folder: str
     weights_folder: str
-    """Shared memory through which rollout workers get each policy version."""
+    """Where the file of each policy version goes, for rollout workers."""
     experience: Experience
     settings: PolicySettings
     learner: LearnerSettings
+    channel: Channel
 
 
 def train(job: PolicyJob) -> None:
@@ -102,7 +99,8 @@ def _train(job: PolicyJob) -> None:
     pad_id = tokenizer.pad_token_id
     progress = checkpoints.restore(engine)
     step, spent = int(progress.get("step", 0)), float(progress.get("seconds", 0.0))
-    _synchronise(engine, job, step, pad_id)
+    publisher = Publisher(engine, job.experience, job.channel, Path(job.weights_folder))
+    _synchronise(engine, publisher, job, step, pad_id)
     started = time.monotonic() - spent
     finished, kept = bool(progress.get("finished", False)), step
     while not finished:
@@ -120,7 +118,7 @@ def _train(job: PolicyJob) -> None:
         metrics = _learn(engine, reference, share, settings, pad_id, lr)
         updated = time.monotonic()
         step += 1
-        metrics["sync_mismatch"] = _synchronise(engine, job, step, pad_id)
+        metrics["sync_mismatch"] = _synchronise(engine, publisher, job, step, pad_id)
         seconds = engine.from_first_rank(time.monotonic() - started)
         finished = step >= settings.steps or (settings.max_seconds is not None and seconds >= settings.max_seconds)
         if engine.rank == 0:
@@ -224,7 +222,7 @@ def _reference_logprobs(reference: Scorer, batch: MicroBatch, temperature: float
     return logprobs
 
 
-def _synchronise(engine: LearnerEngine, job: PolicyJob, version: int, pad_id: int) -> float:
+def _synchronise(engine: LearnerEngine, publisher: Publisher, job: PolicyJob, version: int, pad_id: int) -> float:
     """Publish the policy as `version` and check that the engines now compute with it.
 
     Returns:
@@ -233,11 +231,7 @@ def _synchronise(engine: LearnerEngine, job: PolicyJob, version: int, pad_id: in
     Raises:
         WeightMismatch: the difference is beyond tolerance.
     """
-    probes: list[Example] | None = None
-    with engine.full_weights() as weights:
-        if engine.rank == 0:
-            path = publish(Path(job.weights_folder), version, weights)
-            probes = job.experience.sync(str(path), version)
+    probes = publisher.publish(version)
     # Rank 0's figure decides on every rank, so that none goes on alone.
     mismatch = engine.from_first_rank(
         probe_mismatch(engine, engine.from_first_rank(probes), pad_id, job.settings.temperature)

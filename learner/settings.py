@@ -139,7 +139,7 @@ class PolicySettings(Credit, Objective):
     group_size: int = Field(8, ge=2)
     """Responses to each problem."""
     resample: int = Field(0, ge=0, le=20)
-    """Rounds in which a batch's groups without any advantage are replaced by groups of other problems (DAPO)."""
+    """How often at each place of a batch a group without any advantage is replaced by another problem's (DAPO)."""
     updates: int = Field(1, ge=1)
     """Optimizer steps on each batch, every one on its own share of the groups; new weights are published after the last."""
     lr: float = Field(2e-4, gt=0)

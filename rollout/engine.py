@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +65,9 @@ class Engine:
             seed: of what is sampled without one.
             name: what vLLM's metrics call it; without one there are none.
         """
-        os.environ.update(environment(settings))
+        # A process that is killed leaves its sockets' files. Once all are connected nobody asks for them: see `start`.
+        self._sockets = tempfile.mkdtemp(prefix="vllm-")
+        os.environ.update(environment(settings), VLLM_RPC_BASE_PATH=self._sockets)
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -72,6 +76,7 @@ class Engine:
         self.settings = settings
         self.version = 0
         self._requests = 0
+        self._asleep = False
         # vLLM counts for whoever listens, which takes a little time each step.
         self._meter = LoadMeter() if settings.max_replicas is not None or settings.in_flight == "adaptive" else None
         self._engine = AsyncLLM.from_engine_args(
@@ -84,12 +89,23 @@ class Engine:
         return self._meter.last if self._meter is not None else Load(running=0, waiting=0, cache=0.0)
 
     async def start(self, version: int) -> None:
-        """First phase of weight transfer, and the label of the weights the engine was built with."""
+        """Label the weights that the engine was built with."""
+        await self._engine.update_weight_version(str(version))
+        # The engine's process has answered, and so have its workers: every socket is connected.
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        self.version = version
+
+    async def join(self, init_info: dict[str, Any]) -> None:
+        """Phase one, with a learner that sends its weights: agree on how, which a file needs no word for.
+
+        Raises:
+            SyncDeadline: this, like each phase that follows, took longer than `sync_deadline_s`.
+        """
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-        await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
-        await self._engine.update_weight_version(str(version))
-        self.version = version
+        await self._in_time(
+            self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init_info)), "joining the learner"
+        )
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """Sample a group: one request, so that its samples share the prompt's prefill."""
@@ -103,42 +119,74 @@ class Engine:
         return [completion(output, sampling) for output in final.outputs]
 
     async def update_weights(self, path: str, version: int) -> None:
-        """Phases two to four: take the weights at `path` and call them `version`.
+        """Phases two to four at once: take the weights at `path` and call them `version`. Raises as `join`."""
 
-        Raises:
-            SyncDeadline: the engine did not finish in `sync_deadline_s`.
+        async def phases() -> None:
+            await self._start_update()
+            await self._receive({"path": path})
+            await self._finish_update(version)
+
+        await self._in_time(phases(), f"loading weights {version} from {path}")
+
+    async def start_update(self) -> None:
+        """Phase two: hold what is being generated, and make ready for weights that are sent. Raises as `join`."""
+        await self._in_time(self._start_update(), "making ready for weights")
+
+    async def receive(self, update_info: dict[str, Any]) -> None:
+        """Phase three: take some of the weights, or all. Raises as `join`."""
+        await self._in_time(self._receive(update_info), "receiving weights")
+
+    async def finish_update(self, version: int) -> None:
+        """Phase four: compute with them, call them `version` and go on. Raises as `join`."""
+        await self._in_time(self._finish_update(version), f"changing to weights {version}")
+
+    async def sleep(self) -> None:
+        """Give up the GPU's memory, weights included, until others come, and keep what is asked until then waiting.
+
+        For when nothing is being generated. Raises as `join`.
         """
+        await self._in_time(self._engine.sleep(level=2, mode="wait"), "falling asleep")
+        self._asleep = True
+
+    async def _start_update(self) -> None:
+        if self._asleep:
+            await self._engine.wake_up(tags=["weights"])
+        await self._engine.pause_generation(mode="keep", clear_cache=True)
+        await self._engine.start_weight_update()
+
+    async def _receive(self, update_info: dict[str, Any]) -> None:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
-        async def round_trip() -> None:
-            await self._engine.pause_generation(mode="keep", clear_cache=True)
-            await self._engine.start_weight_update()
-            await self._engine.update_weights(WeightTransferUpdateRequest(update_info={"path": path}))
-            await self._engine.finish_weight_update(weight_version=str(version))
-            await self._engine.resume_generation()
+        await self._engine.update_weights(WeightTransferUpdateRequest(update_info=update_info))
 
-        try:
-            await asyncio.wait_for(round_trip(), self.settings.sync_deadline_s)
-        except TimeoutError:
-            raise SyncDeadline(
-                f"weights {version} from {path} were not loaded within {self.settings.sync_deadline_s:.0f} s"
-            ) from None
+    async def _finish_update(self, version: int) -> None:
+        await self._engine.finish_weight_update(weight_version=str(version))
+        if self._asleep:
+            await self._engine.wake_up(tags=["kv_cache"])
+            self._asleep = False
+        await self._engine.resume_generation()
         self.version = version
 
-    def kv_cache(self) -> float | None:
-        """Highest share of its memory for keys and values that was in use since the last call.
-
-        None if no step was made since, or nobody counts since the pool's size is fixed.
-        """
-        return None if self._meter is None else self._meter.take_peak()
+    async def _in_time(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        try:
+            await asyncio.wait_for(work, self.settings.sync_deadline_s)
+        except TimeoutError:
+            raise SyncDeadline(f"{what} took more than {self.settings.sync_deadline_s:.0f} s") from None
 
     async def check_health(self) -> None:
         """Raises if the engine's process has died."""
         await self._engine.check_health()
 
+    @property
+    def died(self) -> bool:
+        """Whether the engine's process is no more; nothing will be answered then."""
+        dead: bool = self._engine.errored
+        return dead
+
     def shutdown(self) -> None:
         """End the engine's process."""
         self._engine.shutdown()
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
 
 def _listeners(settings: RolloutSettings, name: str | None, meter: "LoadMeter | None") -> list[Any]:
@@ -163,6 +211,8 @@ def environment(settings: RolloutSettings) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
+        # A handle on the GPU's memory, from our own learner, is no plain data.
+        **({"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"} if settings.transfer == "ipc" else {}),
     }
 
 
@@ -175,7 +225,7 @@ def arguments(model_path: str, settings: RolloutSettings, seed: int) -> dict[str
     from vllm.config import WeightTransferConfig
     from vllm.platforms import current_platform
 
-    from rollout.weight_transfer import EXTENSION, SHARED_MEMORY
+    from rollout.weight_transfer import EXTENSION, backend
 
     on_cpu = current_platform.is_cpu()
     if on_cpu:
@@ -192,13 +242,14 @@ def arguments(model_path: str, settings: RolloutSettings, seed: int) -> dict[str
         "seed": seed,
         "skip_tokenizer_init": True,
         "enforce_eager": on_cpu,
+        "enable_sleep_mode": settings.colocated,
         "enable_prefix_caching": True,
         # A prefill cut in two crashes the CPU sampler of seeded requests (its generators cannot be rewound).
         "enable_chunked_prefill": not on_cpu,
         "max_num_batched_tokens": max(settings.max_length, 8192),
         # Raw log-probabilities would ignore the temperature the tokens were drawn with.
         "logprobs_mode": "processed_logprobs",
-        "weight_transfer_config": WeightTransferConfig(backend=SHARED_MEMORY),
+        "weight_transfer_config": WeightTransferConfig(backend=backend(settings.transfer or "shared_memory")),
         "worker_extension_cls": EXTENSION,
         "disable_log_stats": True,
         "distributed_executor_backend": "uni" if settings.tensor_parallel == 1 else None,

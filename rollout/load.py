@@ -9,22 +9,11 @@ from rollout.settings import Load
 
 
 class LoadMeter:
-    """What an engine is at, and how full its memory for keys and values gets."""
+    """What an engine is at."""
 
     def __init__(self) -> None:
         self.last = Load(running=0, waiting=0, cache=0.0)
         """As it was after the last step."""
-        self._peak: float | None = None
-
-    def see(self, load: Load) -> None:
-        """Take note of the load in one step."""
-        self.last = load
-        self._peak = max(self._peak or 0.0, load.cache)
-
-    def take_peak(self) -> float | None:
-        """The highest share of that memory since it was last asked, from 0 to 1; None if the engine made no step."""
-        peak, self._peak = self._peak, None
-        return peak
 
     def logger(self, vllm_config: Any, engine_index: int = 0) -> StatLoggerBase:
         """What vLLM tells of each step, given as one of its `stat_loggers`."""
@@ -44,7 +33,7 @@ class _Logger(StatLoggerBase):
     ) -> None:
         if scheduler_stats is not None:
             told = scheduler_stats
-            self._meter.see(Load(told.num_running_reqs, told.num_waiting_reqs, told.kv_cache_usage))
+            self._meter.last = Load(told.num_running_reqs, told.num_waiting_reqs, told.kv_cache_usage)
 
     def log_engine_initialized(self) -> None:
         """Nothing to say."""

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from rl.settings import Settings
 
+Transfer = Literal["shared_memory", "ipc", "nccl"]
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -57,11 +59,37 @@ class RolloutSettings(Settings):
 
     Ray gives the end of a whole pool 60 s, its engines included.
     """
+    transfer: Transfer | None = None
+    """How the learner's weights reach the engines: by a file in memory; by the GPU's own memory, where both share one; or
+    by broadcasts between GPUs. None goes by the GPUs that both have, see `cluster.jobs.transfer`."""
+    colocated: bool = False
+    """Whether engines give their GPU's memory up while the learner, on the same GPU, trains."""
     sync_deadline_s: float = Field(60.0, gt=0)
     """A replica that takes longer than this over new weights is replaced."""
+    group_deadline_s: float = Field(300.0, gt=0)
+    """Longest wait for a group's responses, or for its scores; another group takes its place then."""
 
     @model_validator(mode="after")
     def _grows(self) -> "RolloutSettings":
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas ({self.max_replicas}) is less than replicas ({self.replicas})")
         return self
+
+    @model_validator(mode="after")
+    def _waits_for_weights(self) -> "RolloutSettings":
+        if self.group_deadline_s <= self.sync_deadline_s:
+            raise ValueError(
+                f"group_deadline_s ({self.group_deadline_s:g}) must be more than sync_deadline_s "
+                f"({self.sync_deadline_s:g}): responses wait while weights are loaded"
+            )
+        return self
+
+    @property
+    def round_deadline_s(self) -> float:
+        """Longest time for all phases of an update whose weights are sent, the first one not counted."""
+        return 3 * self.sync_deadline_s
+
+    @property
+    def most(self) -> int:
+        """Replicas that there may be."""
+        return self.max_replicas or self.replicas

@@ -1,61 +1,74 @@
-"""How new weights enter a running vLLM engine: vLLM's own four phases, with a transport for hosts without CUDA.
+"""How new weights enter a running vLLM engine: vLLM's own four phases, over three transports.
 
-vLLM ships transports for CUDA only (`nccl`, `ipc`). On CPU the learner writes safetensors into shared memory and every
-engine on the host maps the file. This module is named as the worker's extension, because that is what makes vLLM import
-it, and so register the transport, inside the process that holds the model.
+vLLM ships transports for CUDA: `ipc` hands over the GPU's own memory where learner and engine share one, `nccl` broadcasts
+between GPUs. On CPU, and wherever an engine joins late, the weights are in a safetensors file that the engine maps. So every
+transport here takes a file too. This module is named as the worker's extension, because that is what makes vLLM import it,
+and so register the transports, inside the process that holds the model.
 """
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
+from tqdm import tqdm
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine
+from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngine
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
-SHARED_MEMORY = "shared_memory"
-"""Name of the transport in vLLM's registry."""
+from rollout.settings import Transfer
+
+# In a process that vLLM has spawned the lock that tqdm makes for itself is a named semaphore: one that is killed, as vLLM
+# does it at an engine's end too, leaves it in /dev/shm. No other process shows progress here.
+tqdm.set_lock(threading.RLock())
 
 EXTENSION = f"{__name__}.WorkerExtension"
 """What to give vLLM as `worker_extension_cls`."""
 
 
+def backend(transfer: Transfer) -> str:
+    """A transport's name in vLLM's registry."""
+    return f"codereason_{transfer}"
+
+
 @dataclass
-class SharedMemoryInit(WeightTransferInitInfo):
+class FileInit(WeightTransferInitInfo):
     """Nothing to agree on beforehand."""
 
 
 @dataclass
-class SharedMemoryUpdate(WeightTransferUpdateInfo):
+class FileUpdate(WeightTransferUpdateInfo):
     """One round's weights: a path, because vLLM's control channel turns arrays into lists."""
 
     path: str
 
 
-class SharedMemoryEngine(WeightTransferEngine[SharedMemoryInit, SharedMemoryUpdate]):
+class FileEngine(WeightTransferEngine[FileInit, FileUpdate]):
     """Reads each round's weights from one safetensors file.
 
     The layerwise reload is what restores parameters that the CPU back end has repacked; loading alone fails there.
     """
 
-    init_info_cls = SharedMemoryInit
-    update_info_cls = SharedMemoryUpdate
+    init_info_cls = FileInit
+    update_info_cls = FileUpdate
 
-    def init_transfer_engine(self, init_info: SharedMemoryInit) -> None:
+    def init_transfer_engine(self, init_info: FileInit) -> None:
         """Nothing to open."""
 
     def start_weight_update(self) -> None:
         """Phase two: let the layers accept checkpoint-shaped weights again."""
         initialize_layerwise_reload(self.model)
 
-    def receive_weights(self, update_info: SharedMemoryUpdate) -> None:
+    def receive_weights(self, update_info: FileUpdate) -> None:
         """Phase three: load the file."""
-        loader: Any = self.model
-        loader.load_weights(load_file(update_info.path).items())
+        load(self.model, update_info.path)
 
     def finish_weight_update(self) -> None:
         """Phase four: repack the layers for this device."""
@@ -65,9 +78,47 @@ class SharedMemoryEngine(WeightTransferEngine[SharedMemoryInit, SharedMemoryUpda
         """Nothing to close."""
 
 
+def load(model: Any, path: str) -> None:
+    """Load a file's weights into a model whose layers accept them."""
+    model.load_weights(load_file(path).items())
+
+
+class _OrFile:
+    """What an engine that is sent weights does with a file's."""
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Phase three: load the file that is named, or receive what is sent."""
+        engine: Any = self
+        if "path" in update_info:
+            load(engine.model, update_info["path"])
+            torch.accelerator.synchronize()
+        else:
+            engine_class: Any = super()
+            engine_class.update_weights(update_info)
+
+
+class IpcEngine(_OrFile, IPCWeightTransferEngine):
+    """vLLM's: copies from the learner's memory on the same GPU."""
+
+
+class NcclEngine(_OrFile, NCCLWeightTransferEngine):
+    """vLLM's: receives the learner's broadcasts."""
+
+    def init_transfer_engine(self, init_info: Any) -> None:
+        """Phase one: leave the learner's group before, and join this one: members come and go."""
+        self.shutdown()
+        super().init_transfer_engine(init_info)
+
+
 class WorkerExtension:
     """Empty on purpose: see the module's first paragraph."""
 
 
-if SHARED_MEMORY not in WeightTransferEngineFactory._registry:
-    WeightTransferEngineFactory.register_engine(SHARED_MEMORY, SharedMemoryEngine)
+_ENGINES: dict[Transfer, type[WeightTransferEngine[Any, Any]]] = {
+    "shared_memory": FileEngine,
+    "ipc": IpcEngine,
+    "nccl": NcclEngine,
+}
+for _transfer, _engine in _ENGINES.items():
+    if backend(_transfer) not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine(backend(_transfer), _engine)

@@ -12,6 +12,7 @@ from learner import policy, supervised
 from learner.policy import PolicyJob, Share
 from learner.settings import LearnerSettings, PolicySettings, SupervisedSettings
 from learner.supervised import SupervisedJob
+from learner.transfer import Channel
 from rl.batching import Example
 
 
@@ -121,7 +122,8 @@ class Experience:
 def rl(batches, tmp_path):
     experience = Experience(batches)
     settings = PolicySettings(steps=9, checkpoint_every=4)
-    policy.train(PolicyJob("", str(tmp_path), "", experience, settings, LearnerSettings()))
+    channel = Channel("shared_memory", tensor_parallel=1, deadline_s=1.0, colocated=False)
+    policy.train(PolicyJob("", str(tmp_path), "", experience, settings, LearnerSettings(), channel))
     return experience
 
 

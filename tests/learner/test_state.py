@@ -63,6 +63,8 @@ def work(rank, ranks, folder, port, out):
         again = fresh(options)
         noted = again.restore(f"{out}/{variant}")
         same_draw = torch.equal(torch.rand(3), draw)
+        with again.gathered() as weights:
+            described = [(name, one.dtype, tuple(one.shape)) for name, one in weights] == again.described()
         resumed = [update(again, step) for step in range(2, 4)]
         again.export(f"{out}/{variant}-model", load_tokenizer(folder))
         probe = again.logprobs(collate(batch(9), 0))[0].detach()
@@ -74,7 +76,7 @@ def work(rank, ranks, folder, port, out):
             other = [update(moved, step) for step in range(2, 4)]
         if rank == 0:
             found = {"early": early, "late": late, "noted": noted, "draw": same_draw, "resumed": resumed, "other": other}
-            torch.save({**found, "probe": probe}, f"{out}/{variant}.pt")
+            torch.save({**found, "probe": probe, "described": described}, f"{out}/{variant}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,12 @@ def test_an_interruption_changes_no_digit(found, variant, ranks):
     assert result["draw"]
     assert result["resumed"] == result["late"]
     assert len(set(result["early"] + result["late"])) == 4
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_weights_are_described_as_they_are_before_they_are_gathered(found, variant, ranks):
+    assert torch.load(found / str(ranks) / f"{variant}.pt")["described"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,20 +21,34 @@ PROMPT = [1, 40, 41, 42, 43, 44, 45, 46]
 class Loop:
     """An engine and the event loop it lives in."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **changes):
         self.loop = asyncio.new_event_loop()
-        self.engine = Engine(str(folder), RolloutSettings(max_length=128, max_sequences=16, in_flight="adaptive"), seed=0)
+        settings = RolloutSettings(max_length=128, max_sequences=16, in_flight="adaptive", **changes)
+        self.engine = Engine(str(folder), settings, seed=0)
         self(self.engine.start(version=0))
 
     def __call__(self, work):
         return self.loop.run_until_complete(work)
+
+    def close(self):
+        """Ends the engine while its tasks can still be ended; else they end in the middle of another test."""
+
+        async def rest():
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        self.engine.shutdown()
+        self(rest())
+        self.loop.close()
 
 
 @pytest.fixture(scope="module")
 def running(tiny_model):
     running = Loop(tiny_model)
     yield running
-    running.engine.shutdown()
+    running.close()
 
 
 def sampling(**changes):
@@ -54,6 +71,21 @@ def test_a_group_agrees_with_the_model_it_came_from(running, tiny_model):
         found = logprobs_of(model, completion, temperature=0.7)
         torch.testing.assert_close(torch.tensor(completion.rollout_logprobs), found, atol=1e-4, rtol=0)
         assert completion.finished == (completion.token_ids[-1] == 2)
+
+
+def test_a_running_engine_has_no_file_that_a_kill_would_leave(running):
+    here = psutil.Process()
+    commands, held, sockets = [], set(), set()
+    for one in (here, *here.children(recursive=True)):
+        # What another test has just ended is no part of the engine.
+        with suppress(psutil.NoSuchProcess):
+            commands.append(" ".join(one.cmdline()))
+            held |= {mapped.path for mapped in one.memory_maps(grouped=False)}
+            sockets |= {connection.laddr for connection in one.net_connections(kind="unix")}
+    assert any("EngineCore" in command for command in commands)
+    assert not [path for path in held if path.startswith("/dev/shm/sem.") and Path(path).exists()]
+    assert any(Path(path).name.count("-") == 4 for path in sockets if path), "vLLM has none any more"
+    assert not [path for path in sockets if path and Path(path).exists()]
 
 
 def test_a_seed_fixes_a_group(running):
@@ -113,6 +145,39 @@ def test_an_update_in_the_middle_of_a_response_shows_in_its_versions(running, ti
         assert completion.policy_versions == sorted(completion.policy_versions)
     assert {version for completion in group for version in completion.policy_versions} <= {5, 6}
     assert any(completion.policy_versions[-1] == 6 for completion in group)
+
+
+@pytest.mark.parametrize("transfer", ["ipc", pytest.param("nccl", marks=pytest.mark.slow)])
+def test_an_engine_for_weights_that_are_sent_takes_a_file_too_also_asleep(tiny_model, tmp_path, transfer):
+    """On CPU: vLLM gives no memory up there, but holds what is asked."""
+    running = Loop(tiny_model, transfer=transfer)
+    weights = {name: tensor * 1.5 for name, tensor in load_file(tiny_model / "model.safetensors").items()}
+    save_file(weights, tmp_path / "new.safetensors")
+    engine = running.engine
+
+    async def rounds():
+        await engine.sleep()
+        early = asyncio.create_task(engine.generate(PROMPT, sampling()))
+        await asyncio.sleep(0.3)
+        assert not early.done()
+        await engine.update_weights(str(tmp_path / "new.safetensors"), 1)
+        held = await early
+        await engine.start_update()
+        await engine.receive({"path": str(tiny_model / "model.safetensors")})
+        await engine.finish_update(2)
+        return held, await engine.generate(PROMPT, sampling())
+
+    try:
+        held, later = running(rounds())
+    finally:
+        running.close()
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    for version, group in ((2, later), (1, held)):
+        for completion in group:
+            assert set(completion.policy_versions) == {version}
+            found = logprobs_of(model, completion)
+            torch.testing.assert_close(torch.tensor(completion.rollout_logprobs), found, atol=1e-3, rtol=0)
+        model.load_state_dict(weights)
 
 
 def test_tied_embeddings_are_refused_by_name(tiny_model, tmp_path):
