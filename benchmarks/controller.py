@@ -185,7 +185,8 @@ def _stream_job(job: Job, stage: str, settings: Any, rollout: Any, reward: Any) 
         token_budget=job.settings.learner.token_budget,
         packing=True,
         max_length=job.settings.rollout.max_length,
-        sync_deadline_s=60,
+        group_deadline_s=300,
+        colocated=False,
         in_flight=None,
         adaptive=False,
         autoscaling=Autoscaling(

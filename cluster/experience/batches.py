@@ -2,23 +2,19 @@
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
-from cluster.experience.collection import Seconds
+from cluster.experience.places import Filled
 from learner.policy import MiniBatch
 from rl.advantages import has_signal, silent_steps
 from rl.batching import Example, plan
 from rl.benchmarks.accuracy import response_accuracy
 from rl.losses import Totals
-from rl.problems import Problem
 from rl.trajectories import Trajectory
 from rl.verdicts import Verdict
-
-Group = tuple[list[Trajectory], list[Trajectory], Seconds]
-"""All responses to a problem, those that count with their advantages, and how long it took."""
 
 Batch = tuple[list[list[MiniBatch]], dict[str, Any]]
 """For each optimizer step the mini-batch of each rank, and what is to be said of the whole."""
@@ -30,37 +26,6 @@ def epoch_order(seed: int, epoch: int, problems: int) -> tuple[int, ...]:
     order = list(range(problems))
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return tuple(order)
-
-
-async def with_signal(
-    groups: Sequence[Group], others: Callable[[int], Awaitable[Sequence[Group]]], rounds: int
-) -> tuple[list[Group], list[Group]]:
-    """DAPO's dynamic sampling: groups without any advantage give their places to groups of other problems.
-
-    Args:
-        groups: a batch's groups.
-        others: samples so many new ones, or fewer if there are no more.
-        rounds: how often at most; what is then still without an advantage stays.
-
-    Returns:
-        The batch, and the groups that were dropped from it.
-    """
-    kept, dropped = list(groups), []
-    for _ in range(rounds):
-        idle = [place for place, (_, annotated, _) in enumerate(kept) if not has_signal(annotated)]
-        if not idle:
-            break
-        for place, group in zip(idle, await others(len(idle)), strict=False):
-            dropped.append(kept[place])
-            kept[place] = group
-    return kept, dropped
-
-
-def replacements(problems: Sequence[Problem], tried: Sequence[Problem], count: int, seed: str) -> list[Problem]:
-    """At most `count` problems, drawn by `seed` from those a batch has not tried yet; fewer where fewer are left."""
-    ids = {problem.id for problem in tried}
-    left = [problem for problem in problems if problem.id not in ids]
-    return random.Random(f"{seed}/{len(tried)}").sample(left, min(count, len(left)))
 
 
 def mini_batch(
@@ -84,12 +49,14 @@ def mini_batch(
     return [MiniBatch([[examples[index] for index in cut] for cut in share], totals) for share in cuts]
 
 
-def batch_metrics(groups: Sequence[Group], step: int) -> dict[str, Any]:
+def batch_metrics(places: Sequence[Filled], step: int) -> dict[str, Any]:
     """Figures over all that was sampled, groups that others took the place of included."""
-    collected = [trajectory for group, _, _ in groups for trajectory in group]
-    counted = [trajectory for _, annotated, _ in groups for trajectory in annotated]
-    seconds = [time for _, _, time in groups]
-    silent, steps = (sum(counts) for counts in zip(*(silent_steps(group) for group, _, _ in groups), strict=True))
+    groups = [group for place in places for group in (place.group, *place.gave_way)]
+    collected = [trajectory for group in groups for trajectory in group.sampled]
+    counted = [trajectory for group in groups for trajectory in group.counted]
+    seconds = [group.seconds for group in groups]
+    silent, steps = (sum(counts) for counts in zip(*(silent_steps(group.sampled) for group in groups), strict=True))
+    lost = sum(place.lost for place in places)
     judged = [trajectory for trajectory in collected if not trajectory.score.verdict.is_fault]
     accuracies = [response_accuracy(t.score.final_reward, t.score.step_rewards) for t in judged]
     verdicts = Counter(trajectory.score.verdict.value for trajectory in collected)
@@ -103,7 +70,9 @@ def batch_metrics(groups: Sequence[Group], step: int) -> dict[str, Any]:
         "response_length": fmean(len(trajectory.completion.token_ids) for trajectory in collected),
         "unfinished": fmean(not trajectory.completion.finished for trajectory in collected),
         "masked": float(len(collected) - len(counted)),
-        "idle_groups": fmean(not has_signal(annotated) for _, annotated, _ in groups),
+        "idle_groups": fmean(not has_signal(group.counted) for group in groups),
+        "resampled_groups": float(len(groups) - len(places)),
+        "lost_groups": float(lost),
         "silent_steps": silent / max(steps, 1),
         "staleness": fmean(step - version for trajectory in collected for version in trajectory.completion.policy_versions),
         "rollout_s": max(second.rollout for second in seconds),

@@ -1,7 +1,7 @@
 """From a problem to scored trajectories: ask the model, then ask Python. Training and evaluation both collect this way."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,9 @@ _SCORE_TRIES = 3
 
 _CALL_TRIES = 3
 """How often a call is made when its replica dies."""
+
+_RETRY_S = 1.0
+"""How long after a replica's death the call is made again."""
 
 _PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 """How long to wait before asking a full pool again, or one without a replica: at first, and at most."""
@@ -85,6 +88,22 @@ class Sampler:
         """
         await self._everywhere("update_weights", path, version)
 
+    async def replicas(self) -> list[str]:
+        """The names of all rollout workers, in order."""
+        return sorted(await self._everywhere("name"))
+
+    async def transfer(self, phase: str, argument: Any, places: Mapping[str, int]) -> None:
+        """A phase of an update whose weights the learner sends, see `rollout.deployment.RolloutWorker.transfer`.
+
+        Raises:
+            PoolUnresponsive: no worker took part before the deadline.
+        """
+        await self._everywhere("transfer", phase, argument, places)
+
+    async def rest(self) -> None:
+        """Let every engine give up its GPU's memory until it gets other weights."""
+        await self._everywhere("sleep")
+
     async def loads(self) -> list[Load]:
         """What every rollout worker is at.
 
@@ -94,26 +113,42 @@ class Sampler:
         return await self._everywhere("load")
 
     async def _everywhere(self, method: str, *arguments: Any) -> list[Any]:
-        """What all rollout workers answer. One that dies over it, or loads too slowly, is replaced and not waited for."""
+        """What all rollout workers answer.
+
+        One that dies over it, or loads too slowly, is replaced and not waited for; where that leaves none, the next one is.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline, pause = clock() + self._deadline_s, _PAUSE_S
+        while True:
+            told = await self._told(method, arguments, deadline - clock())
+            gone = [one for one in told if isinstance(one, _Gone)]
+            self.activity.lost["rollout"] += sum(not isinstance(one, DeploymentUnavailableError) for one in gone)
+            found = [one for one in told if not isinstance(one, _Gone)]
+            for one in found:
+                if isinstance(one, BaseException):
+                    raise one
+            if found:
+                return found
+            if clock() + pause > deadline:
+                why = f"nothing within {self._deadline_s:.0f} s" + "".join(
+                    f", {' '.join(str(one).split())}" for one in gone[:1]
+                )
+                raise PoolUnresponsive(
+                    f"no rollout replica answered {method}: {why}; see the rollout replicas' logs in Ray's dashboard (Serve)"
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _told(self, method: str, arguments: Sequence[Any], patience_s: float) -> list[Any]:
+        """What the rollout workers that are there answer, errors too; nothing where one takes too long."""
         answer = self._rollout.broadcast(method, *arguments)
         try:
-            told = await asyncio.wait_for(answer.results_async(return_exceptions=True), self._deadline_s)
+            told: list[Any] = await asyncio.wait_for(answer.results_async(return_exceptions=True), patience_s)
         except TimeoutError:
-            told = []
+            return []
         except DeploymentUnavailableError as error:
-            told = [error]
-        gone = [one for one in told if isinstance(one, _Gone)]
-        self.activity.lost["rollout"] += len(gone)
-        found = [one for one in told if not isinstance(one, _Gone)]
-        for one in found:
-            if isinstance(one, BaseException):
-                raise one
-        if not found:
-            why = " ".join(str(gone[0]).split()) if gone else f"nothing within {self._deadline_s:.0f} s"
-            raise PoolUnresponsive(
-                f"no rollout replica answered {method}: {why}; see the rollout replicas' logs in Ray's dashboard (Serve)"
-            )
-        return found
+            return [error]
+        return told
 
     def decoded(self, completion: Completion) -> tuple[str, list[int]]:
         """A response's text and the place of each token in it."""
@@ -143,13 +178,13 @@ class Sampler:
                     except (BackPressureError, DeploymentUnavailableError):
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_S)
-                    except RayActorError:
+                    except (RayActorError, SyncDeadline):
                         deaths += 1
                         self.activity.lost[pool] += 1
                         if deaths == _CALL_TRIES:
                             raise
-                        await asyncio.sleep(1)
-        except RayActorError as error:
+                        await asyncio.sleep(_RETRY_S)
+        except (RayActorError, SyncDeadline) as error:
             raise PoolUnresponsive(f"{pool} replicas died while they made {what}: {' '.join(str(error).split())}") from None
         except TimeoutError:
             raise PoolUnresponsive(
@@ -208,8 +243,27 @@ class Collector(Sampler):
         scores: list[Score] = []
         for _ in range(_SCORE_TRIES):
             scores = await self._answer(
-                lambda: self._reward.score.remote(unscored, texts), "reward", f"scores for problem {problem.id}"
+                lambda: self._first(lambda: self._reward.score.remote(unscored, texts)),
+                "reward",
+                f"scores for problem {problem.id}",
             )
             if not any(score.verdict.is_fault for score in scores):
                 break
         return scores
+
+    async def _first(self, call: Callable[[], Any]) -> Any:
+        """What a call brings, or the same call made once more beside it where nothing has come for long.
+
+        A worker whose node is cut off says nothing, and its connection is given up only after minutes.
+        """
+        made: set[asyncio.Future[Any]] = set()
+        try:
+            while True:
+                made.add(asyncio.ensure_future(call()))
+                patience_s = self._deadline_s / _CALL_TRIES
+                done, _ = await asyncio.wait(made, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    return done.pop().result()
+        finally:
+            for one in made:
+                one.cancel()

@@ -6,9 +6,9 @@ falls by a share as soon as an engine is crowded: additive increase, multiplicat
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
 
 from rollout.settings import Load, RolloutSettings
 
@@ -27,17 +27,20 @@ def first_in_flight(settings: RolloutSettings, group_size: int) -> int | None:
 
 
 class Flight:
-    """A limit on groups in flight that follows the engines' load. For one event loop; used as `async with flight:`."""
+    """A limit on groups in flight that follows the engines' load. For one event loop."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.now = 0
-        self._turns: deque[asyncio.Future[None]] = deque()
+        self._asked = 0
+        self._turns: list[tuple[int, int, asyncio.Future[None]]] = []
 
-    async def __aenter__(self) -> None:
-        """Wait for a place, first come, first served."""
+    @asynccontextmanager
+    async def turn(self, batch: int) -> AsyncIterator[None]:
+        """A place for the length of the block: that of the earliest batch first, then first come, first served."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._turns.append(turn)
+        self._asked += 1
+        heappush(self._turns, (batch, self._asked, turn))
         self._hand_out()
         try:
             await turn
@@ -45,12 +48,10 @@ class Flight:
             if not turn.cancelled():
                 self._leave()
             raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the place to the next."""
-        self._leave()
+        try:
+            yield
+        finally:
+            self._leave()
 
     def adjust(self, loads: Sequence[Load]) -> None:
         """Move the limit, once for all that the engines tell at one time.
@@ -71,7 +72,7 @@ class Flight:
     def _hand_out(self) -> None:
         """Let in whoever there is a place for."""
         while self._turns and self.now < self.limit:
-            turn = self._turns.popleft()
+            _, _, turn = heappop(self._turns)
             if not turn.done():
                 self.now += 1
                 turn.set_result(None)

@@ -22,9 +22,10 @@ from cluster.config import EvaluationSettings
 from cluster.data.splits import read_split
 from cluster.evaluation.live import LiveEvaluation
 from cluster.events import Events
-from cluster.experience.batches import Batch, Group, batch_metrics, epoch_order, mini_batch, replacements, with_signal
+from cluster.experience.batches import Batch, batch_metrics, epoch_order, mini_batch
 from cluster.experience.collection import Collector, PoolUnresponsive, StaleEngine
 from cluster.experience.flight import Flight
+from cluster.experience.places import Group, Reserve, capacity, fill
 from cluster.monitoring.loggers import figures, open_loggers
 from cluster.monitoring.metrics import Monitor
 from cluster.monitoring.watch import Situation, Watch, beside
@@ -62,7 +63,8 @@ class StreamJob:
     token_budget: int
     packing: bool
     max_length: int
-    sync_deadline_s: float
+    group_deadline_s: float
+    colocated: bool
     in_flight: int | None
     """Groups in flight at most, or at first where that is to follow the engines' load; None is all that are wanted."""
     adaptive: bool
@@ -85,8 +87,7 @@ class ExperienceStream:
         self._events = Events(self._run.events)
         if _was_replaced():
             self._events.broke("experience", "the experience actor died", "Ray started it again; it knows what is on disk")
-        # A replica has `sync_deadline_s` for an update, and Serve some time to replace one that misses it.
-        self._collector = Collector(job.rollout, job.reward, job.model_folder, deadline_s=job.sync_deadline_s + 240)
+        self._collector = Collector(job.rollout, job.reward, job.model_folder, job.group_deadline_s)
 
         def askable(split: str) -> list[Problem]:
             limits = job.max_length, job.settings.max_tokens
@@ -121,6 +122,7 @@ class ExperienceStream:
         self._worked = time.process_time()
         self._handed_out = -1
         self._given = -1
+        self._answered = 0
         self._ending = asyncio.Event()
         self._ranks = 0
 
@@ -166,8 +168,22 @@ class ExperienceStream:
         """Hand out no further batch: the learner then writes a checkpoint and returns. See `MetricsLog.end`."""
         self._ending.set()
 
-    async def sync(self, path: str, version: int) -> list[Example]:
+    async def replicas(self) -> list[str]:
+        """See `Sampler.replicas`."""
+        return await self._collector.replicas()
+
+    async def transfer(self, phase: str, argument: Any, places: Mapping[str, int]) -> None:
+        """See `Sampler.transfer`."""
+        with self._activity.during("syncing"):
+            await self._collector.transfer(phase, argument, places)
+
+    async def sync(self, path: str, version: int, places: Mapping[str, int] | None = None) -> list[Example]:
         """Bring every rollout worker to these weights, and sample a few tokens with them as a proof.
+
+        Args:
+            path: their file.
+            version: what they are called.
+            places: the workers that were sent them and have to finish; None for all, who are to load the file.
 
         Raises:
             StaleEngine: a worker still answers with other weights.
@@ -183,16 +199,24 @@ class ExperienceStream:
             self._batches.clear()
             self._given = -1
         with self._activity.during("syncing"):
-            return await self._load(path, version)
+            if places is None:
+                await self._collector.load(path, version)
+            else:
+                await self._collector.transfer("finish", version, places)
+            return await self._began(version)
 
-    async def _load(self, path: str, version: int) -> list[Example]:
-        await self._collector.load(path, version)
+    async def _began(self, version: int) -> list[Example]:
+        """Sample by these weights from now on."""
         self._version = version
         async with self._version_changed:
             self._version_changed.notify_all()
         probes = await self._probe(version)
         self._live.consider(version)
         return probes
+
+    async def answered(self) -> int:
+        """How many groups have come so far."""
+        return self._answered
 
     async def log(self, row: dict[str, Any]) -> None:
         """Append a row to the run's metrics and show it in Ray's dashboard."""
@@ -273,27 +297,32 @@ class ExperienceStream:
 
     async def _produce(self, step: int, ranks: int) -> Batch:
         """Make the batch for update `step`."""
-        async with self._version_changed:
-            await self._version_changed.wait_for(lambda: self._version >= step - self._settings.max_staleness)
+        await self._may_begin(step)
         path = self._run.rollouts(self._job.stage) / f"step-{step + 1:05d}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-        tried = self._problems_of(step)
+        problems = self._problems_of(step)
+        reserve = Reserve(self._problems, problems, f"{self._job.seed}/{step}")
 
-        async def sample(problems: Sequence[Problem]) -> list[Group]:
-            return await asyncio.gather(*(self._group(problem, step, path) for problem in problems))
+        async def collect(problem: Problem) -> Group:
+            return await self._group(problem, step, path)
 
-        async def others(count: int) -> list[Group]:
-            fresh = replacements(self._problems, tried, count, f"{self._job.seed}/{step}")
-            tried.extend(fresh)
-            return await sample(fresh)
+        def tell(why: str) -> None:
+            self._events.broke("experience", f"step {step + 1} lost {why}", "another group takes its place")
 
-        groups, dropped = await with_signal(await sample(tried), others, self._settings.resample)
-        metrics = batch_metrics([*groups, *dropped], step) | {"resampled_groups": float(len(dropped))}
-        annotated = [group for _, group, _ in groups]
+        try:
+            async with asyncio.TaskGroup() as filling:
+                tasks = [
+                    filling.create_task(fill(problem, reserve.of(place), collect, self._settings.resample, tell))
+                    for place, problem in enumerate(problems)
+                ]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        places = [task.result() for task in tasks]
+        groups = [place.group.counted for place in places]
         mini_batches = [
             mini_batch(
-                annotated[begin :: self._settings.updates],
+                groups[begin :: self._settings.updates],
                 ranks,
                 self._settings.max_tokens,
                 self._job.token_budget,
@@ -301,18 +330,32 @@ class ExperienceStream:
             )
             for begin in range(self._settings.updates)
         ]
-        return mini_batches, metrics
+        if self._job.colocated:
+            await self._collector.rest()
+        return mini_batches, batch_metrics(places, step)
+
+    async def _may_begin(self, step: int) -> None:
+        """Wait until there is room for the batch's groups beside those of the batches before it."""
+        settings = self._settings
+
+        def room() -> bool:
+            return (step + 1) * settings.groups <= capacity(self._version, settings.max_staleness, settings.groups)
+
+        async with self._version_changed:
+            await self._version_changed.wait_for(room)
 
     async def _group(self, problem: Problem, step: int, path: Path) -> Group:
         sampling = self._sampling(self._settings.group_size, self._settings.max_tokens, f"{problem.id}/{step}")
-        async with self._flight:
-            group, seconds = await self._collector.collect(problem, sampling, self._version)
+        async with self._flight.turn(step):
+            sampled, seconds = await self._collector.collect(problem, sampling, self._version)
+        self._answered += 1
         oldest = step - self._settings.max_staleness
-        fresh = [trajectory for trajectory in group if min(trajectory.completion.policy_versions, default=oldest) >= oldest]
-        annotated = annotate(fresh, self._settings)
+        fresh = [one for one in sampled if min(one.completion.policy_versions, default=oldest) >= oldest]
+        counted = annotate(fresh, self._settings)
         with path.open("a") as file:
-            file.writelines(json.dumps(self._row(problem, trajectory)) + "\n" for trajectory in group)
-        return group, annotated, seconds
+            file.writelines(json.dumps(self._row(problem, trajectory)) + "\n" for trajectory in sampled)
+        lost = sum(not one.score.verdict.is_fault for one in fresh) < 2
+        return Group(sampled, counted, seconds, lost)
 
     def _row(self, problem: Problem, trajectory: Trajectory) -> dict[str, Any]:
         score = asdict(trajectory.score)

@@ -8,7 +8,11 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from cluster.commands.ending import interruptible
 from cluster.experience import collection
-from cluster.experience.collection import PoolUnresponsive, Sampler
+from cluster.experience.collection import Collector, PoolUnresponsive, Sampler
+from cluster.monitoring.activity import Activity
+from rl.problems import Problem, Task
+from rl.trajectories import Score
+from rl.verdicts import Verdict
 from rollout.engine import Sampling
 
 UNAVAILABLE = DeploymentUnavailableError(DeploymentID("rollout", "run-rollout"))
@@ -33,7 +37,10 @@ class Handle:
         return self
 
     async def results_async(self, return_exceptions):
-        raise UNAVAILABLE
+        self.calls += 1
+        if self.calls <= self.refusals:
+            raise UNAVAILABLE
+        return [1]
 
 
 @pytest.fixture
@@ -55,7 +62,13 @@ def test_or_until_the_deadline(sampler):
 
 def test_weights_that_no_replica_takes_are_told(sampler):
     with pytest.raises(PoolUnresponsive, match=r"no rollout replica answered update_weights: .*name='rollout'"):
-        asyncio.run(sampler(Handle(0)).load("path", 1))
+        asyncio.run(sampler(Handle(refusals=10**9), deadline_s=1.0).load("path", 1))
+
+
+def test_weights_wait_for_a_replica_where_the_last_one_is_gone(sampler):
+    handle = Handle(refusals=6)
+    asyncio.run(sampler(handle).load("path", 1))
+    assert handle.calls == 7
 
 
 def test_a_command_ends_with_one_line_where_a_pool_is_gone(capsys):
@@ -66,3 +79,50 @@ def test_a_command_ends_with_one_line_where_a_pool_is_gone(capsys):
         "codereason: Deployment(name='rollout', app='run-rollout') is unavailable because it failed to deploy.\n"
         "codereason: the same command goes on from the last checkpoint\n"
     )
+
+
+class CutOff:
+    """A handle to workers the first of which are never heard of again."""
+
+    def __init__(self, silent):
+        self.silent = silent
+        self.calls = self.given_up = 0
+        self.score = self
+
+    async def remote(self, problem, texts):
+        self.calls += 1
+        if self.calls <= self.silent:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.given_up += 1
+                raise
+        return [Score(Verdict.OK, 1.0, [], [], [], [], [], None) for _ in texts]
+
+
+def collector(handle, deadline_s):
+    found = Collector.__new__(Collector)
+    found.activity, found._deadline_s, found._reward = Activity(), deadline_s, handle
+    return found
+
+
+PROBLEM = Problem("p", "def f(x): return x", "f(1)", "", [], "1", Task.OUTPUT)
+
+
+def test_a_worker_that_is_cut_off_costs_no_score():
+    handle = CutOff(silent=2)
+    (score,) = asyncio.run(collector(handle, 1.5)._score(PROBLEM, ["<answer>1</answer>"]))
+    assert (score.verdict, handle.calls, handle.given_up) == (Verdict.OK, 3, 2)
+
+
+def test_one_that_answers_is_asked_once():
+    handle = CutOff(silent=0)
+    asyncio.run(collector(handle, 1.5)._score(PROBLEM, ["<answer>1</answer>"]))
+    assert (handle.calls, handle.given_up) == (1, 0)
+
+
+def test_where_all_are_cut_off_that_is_told():
+    handle = CutOff(silent=99)
+    with pytest.raises(PoolUnresponsive, match="the reward pool did not return scores for problem p within 0 s"):
+        asyncio.run(collector(handle, 0.3)._score(PROBLEM, ["<answer>1</answer>"]))
+    assert handle.calls == handle.given_up >= 2

@@ -1,17 +1,17 @@
-"""What the stream does with groups that teach nothing, and what it says of a batch. Its actor runs in `test_run.py`."""
+"""What the stream says of a batch, and how it hands it out. Its actor runs in `test_run.py`."""
 
 import asyncio
 
 import pytest
 
-from cluster.experience.batches import batch_metrics, replacements, with_signal
+from cluster.experience.batches import batch_metrics
 from cluster.experience.collection import Seconds
+from cluster.experience.places import Filled, Group
 from cluster.experience.stream import ExperienceStream
 from cluster.monitoring.activity import Activity
 from learner.settings import PolicySettings
 from rl.advantages import annotate
 from rl.objective import Credit
-from rl.problems import Problem
 from rl.trajectories import Completion, Score, Trajectory
 from rl.verdicts import Verdict
 
@@ -24,63 +24,21 @@ def trajectory(final, steps=(1.0, 0.0)):
 
 def group(*finals):
     members = [trajectory(final) for final in finals]
-    return members, annotate(members, Credit(algorithm="terminal")), Seconds(1.0, 2.0)
+    return Group(members, annotate(members, Credit(algorithm="terminal")), Seconds(1.0, 2.0), lost=False)
 
 
 MIXED, RIGHT, WRONG = group(1.0, 0.0), group(1.0, 1.0), group(0.0, 0.0)
-
-
-def asked(groups, rounds, supply):
-    """What `with_signal` keeps and drops, and how many groups it asked for each time."""
-    counts = []
-
-    async def others(count):
-        counts.append(count)
-        taken, supply[:] = supply[:count], supply[count:]
-        return taken
-
-    return *asyncio.run(with_signal(groups, others, rounds)), counts
-
-
-def test_idle_groups_give_their_places_to_others():
-    kept, dropped, counts = asked([RIGHT, MIXED, WRONG], 3, [WRONG, MIXED, MIXED])
-    assert kept == [MIXED, MIXED, MIXED]
-    assert dropped == [RIGHT, WRONG, WRONG]
-    assert counts == [2, 1]
-
-
-def test_the_rounds_are_an_end():
-    kept, dropped, counts = asked([RIGHT], 4, [WRONG] * 100)
-    assert kept == [WRONG]
-    assert (len(dropped), counts) == (4, [1] * 4)
-
-
-def test_without_rounds_or_others_the_batch_stays():
-    assert asked([RIGHT, WRONG], 0, [MIXED]) == ([RIGHT, WRONG], [], [])
-    assert asked([RIGHT, WRONG], 2, []) == ([RIGHT, WRONG], [], [2, 2])
-    assert asked([RIGHT, WRONG], 1, [MIXED])[0] == [MIXED, WRONG]
-
-
-def problems(*names):
-    return [Problem(name, "", "", "", [], "") for name in names]
-
-
-def test_replacements_are_new_problems_the_same_for_a_seed():
-    everything = problems(*"abcdefgh")
-    drawn = replacements(everything, problems("a", "b"), 3, "1/0")
-    assert len({problem.id for problem in drawn} - {"a", "b"}) == 3
-    assert drawn == replacements(everything, problems("a", "b"), 3, "1/0")
-    assert len({tuple(p.id for p in replacements(everything, [], 3, f"{seed}/0")) for seed in range(9)}) > 1
-    assert {problem.id for problem in replacements(everything, problems(*"abcdef"), 9, "1/0")} == {"g", "h"}
+FAULTS = Group([trajectory(0.0)], [], Seconds(1.0, 2.0), lost=True)
 
 
 def test_a_batch_says_how_much_of_it_teaches_nothing():
-    metrics = batch_metrics([MIXED, RIGHT, WRONG, WRONG], step=0)
+    metrics = batch_metrics([Filled(MIXED, [RIGHT, WRONG], 0), Filled(WRONG, [], 2)], step=0)
     assert metrics["idle_groups"] == pytest.approx(0.75)
     # Of the two steps nobody has the second right.
     assert metrics["silent_steps"] == pytest.approx(0.5)
     assert metrics["final_reward"] == pytest.approx(3 / 8)
     assert metrics["masked"] == 0
+    assert (metrics["resampled_groups"], metrics["lost_groups"]) == (2, 2)
 
 
 class Batches(ExperienceStream):

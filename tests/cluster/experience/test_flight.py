@@ -19,7 +19,7 @@ def after(loads, limit=8, waits=True):
 
     async def run():
         flight = Flight(limit)
-        tasks = [asyncio.create_task(flight.__aenter__()) for _ in range(limit + waits)]
+        tasks = [asyncio.create_task(flight.turn(0).__aenter__()) for _ in range(limit + waits)]
         await asyncio.sleep(0)
         flight.adjust(loads)
         for task in tasks:
@@ -59,7 +59,7 @@ def test_never_more_than_the_limit_and_everybody_gets_a_turn(looks, limit, group
 
         async def group():
             nonlocal most, finished
-            async with flight:
+            async with flight.turn(0):
                 most = max(most, flight.now)
                 await asyncio.sleep(0)
             finished += 1
@@ -85,10 +85,11 @@ def test_never_more_than_the_limit_and_everybody_gets_a_turn(looks, limit, group
 def test_a_cancelled_turn_goes_to_the_next():
     async def run():
         flight = Flight(1)
-        await flight.__aenter__()
-        first, second = (asyncio.create_task(flight.__aenter__()) for _ in range(2))
+        present = flight.turn(0)
+        await present.__aenter__()
+        first, second = (asyncio.create_task(flight.turn(0).__aenter__()) for _ in range(2))
         await asyncio.sleep(0)
-        await flight.__aexit__(None, None, None)
+        await present.__aexit__(None, None, None)
         # The first has been given the place and has not run since.
         first.cancel()
         async with asyncio.timeout(5):
@@ -105,3 +106,22 @@ def test_it_begins_with_as_many_as_the_engines_decode_at_a_time(in_flight, group
 
 def test_a_group_larger_than_an_engine_flies_too():
     assert first_in_flight(RolloutSettings(in_flight="adaptive", max_sequences=4), group_size=8) == 1
+
+
+def test_the_earliest_batch_goes_first_then_who_came_first():
+    async def run():
+        flight, order = Flight(1), []
+
+        async def group(batch, name):
+            async with flight.turn(batch):
+                order.append(name)
+                await asyncio.sleep(0)
+
+        names = [(2, "c"), (2, "d"), (1, "b"), (3, "e"), (0, "a")]
+        async with flight.turn(9):
+            tasks = [asyncio.create_task(group(*one)) for one in names]
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(run()) == list("abcde")
