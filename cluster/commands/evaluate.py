@@ -12,6 +12,9 @@ from rich.console import Console
 from cluster.config import BadInput, override
 from rl.problems import Task
 
+_WITH_ANSWERS = ("--trained-on", "--out")
+"""Options that also go with stored answers."""
+
 
 def evaluate_benchmark(
     name: str,
@@ -36,19 +39,37 @@ def evaluate_benchmark(
     benchmark = choose(name, task, data)
     console = Console(stderr=as_json)
     if predictions is not None:
-        given = [option for option, value in options.items() if value is not None] + overrides
-        if given:
+        wrong = [option for option, value in options.items() if value is not None and option not in _WITH_ANSWERS]
+        if given := wrong + overrides:
             raise BadInput(f"eval {name}: {given[0]} goes with --model, not with --predictions")
-        from cluster.evaluation.stored_answers import scored_answers, show
-
-        found = scored_answers(predictions, benchmark)
-        if as_json:
-            typer.echo(json.dumps(found))
-        else:
-            show(found, console)
+        _by_answers(benchmark, predictions, options["--trained-on"], options["--out"], as_json, console)
         return
     assert model is not None
     _by_model(benchmark, overrides, runs, model, options, as_json, console)
+
+
+def _by_answers(
+    benchmark: Any, predictions: Path, trained_on: Path | None, out: Path | None, as_json: bool, console: Console
+) -> None:
+    from cluster.evaluation.contamination import compared
+    from cluster.evaluation.questions import programs_of
+    from cluster.evaluation.stored_answers import scored_answers, show
+    from cluster.runs import write_whole
+
+    shared, known = (None, frozenset[str]()) if trained_on is None else compared(trained_on, programs_of(benchmark))
+    verdicts = None if out is None else out / "verdicts.jsonl"
+    found = scored_answers(predictions, benchmark, trained_on=known, verdicts=verdicts)
+    if shared is not None:
+        found["contamination"] = shared
+    if out is not None:
+        write_whole(out / "figures.json", json.dumps(found, indent=2))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    show(found, console)
+    console.print(_contamination(found))
+    if out is not None:
+        console.print(f"verdicts and figures  {out}", soft_wrap=True)
 
 
 def _by_model(
@@ -94,7 +115,7 @@ def _by_model(
     console.print(_contamination(found))
     for reason, count in found.get("unanswered", {}).items():
         console.print(f"{count} questions without an answer: {reason}", markup=False)
-    console.print(f"answers and figures  {wanted.out}")
+    console.print(f"answers, verdicts and figures  {wanted.out}", soft_wrap=True)
 
 
 def _contamination(found: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ Stored answers are predictions like any others, so they are scored by the code b
 already is not asked again: an interrupted evaluation goes on, and one that is whole is only scored.
 """
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from cluster.config import BadInput
 from cluster.evaluation.answering import Asked, AskSettings, EndpointModel, FolderModel, Reply, model_folder
-from cluster.evaluation.contamination import contamination, run_of
+from cluster.evaluation.contamination import compared, run_of
 from cluster.evaluation.questions import Benchmark, programs_of, questions_of
 from cluster.evaluation.stored_answers import scored_answers
 from cluster.monitoring.progress import counting
@@ -67,22 +68,23 @@ def evaluate_model(wanted: Wanted, console: Console) -> Row:
         BadInput: the data, the model or the settings are wrong, or the folder holds answers to something else.
         TeacherDown, PoolNotStarted, PoolUnresponsive: the model stopped answering; the same command goes on.
     """
-    questions = questions_of(wanted.benchmark, wanted.style, anchors=wanted.anchors)[: wanted.limit]
+    questions = questions_of(wanted.benchmark, wanted.style, anchors=wanted.anchors)
     run = wanted.trained_on or (run_of(Path(wanted.model)) if wanted.endpoint is None else None)
-    shared = None if run is None else contamination(run, programs_of(wanted.benchmark))
-    _same_evaluation(wanted)
-    unanswered = _ask_missing(wanted, questions, console)
+    shared, known = (None, frozenset[str]()) if run is None else compared(run, programs_of(wanted.benchmark))
+    model = _model(wanted)
+    _same_evaluation(wanted, questions)
+    unanswered = _ask_missing(wanted, questions, model, console)
     found: Row = {"model": wanted.model, **_asked_how(wanted), "out": str(wanted.out)}
     if sum(unanswered.values()):
         found["unanswered"] = dict(unanswered)
     if shared is not None:
-        found["contamination"] = {"run": str(run), **shared.figures(len(programs_of(wanted.benchmark)))}
+        found["contamination"] = shared
     for decoding in _decodings(wanted):
         path = wanted.out / f"{decoding}.jsonl"
         if path.stat().st_size == 0:
             raise BadInput(f"{path}: the model answered nothing: {_told(unanswered)}")
-        known = frozenset() if shared is None else frozenset(shared.problems)
-        found[decoding] = scored_answers(path, wanted.benchmark, steps=wanted.anchors, trained_on=known)
+        verdicts = wanted.out / f"{decoding}.verdicts.jsonl"
+        found[decoding] = scored_answers(path, wanted.benchmark, steps=wanted.anchors, trained_on=known, verdicts=verdicts)
     write_whole(wanted.out / "figures.json", json.dumps(found, indent=2))
     return found
 
@@ -102,10 +104,11 @@ def _asked_how(wanted: Wanted) -> Row:
     return {**how, "max_tokens": settings.max_tokens, "temperature": settings.temperature, "seed": settings.seed}
 
 
-def _same_evaluation(wanted: Wanted) -> None:
+def _same_evaluation(wanted: Wanted, questions: Sequence[Question]) -> None:
     """Refuses a folder that holds answers to something else.
 
-    A model that was trained on in the same folder is another one: its weights' file is told by size and time.
+    A model that was trained on in the same folder is another one: its weights' file is told by size and time. Data that
+    was changed asks other questions.
     """
     weights = Path(wanted.model) / "model.safetensors"
     stat = weights.stat() if wanted.endpoint is None and weights.is_file() else None
@@ -115,21 +118,26 @@ def _same_evaluation(wanted: Wanted) -> None:
         "model": wanted.model,
         "endpoint": wanted.endpoint,
         "weights": [stat.st_size, stat.st_mtime_ns] if stat is not None else None,
+        "max_length": wanted.settings.rollout.get("max_length"),
+        "data": hashlib.sha256(repr(questions).encode()).hexdigest(),
     }
     path = wanted.out / "asked.json"
-    if path.exists():
+    if path.exists() and any(read_jsonl(wanted.out / f"{decoding}.jsonl") for decoding in ("greedy", "sampled")):
         before = json.loads(path.read_text())
         other = [name for name in asked if before.get(name) != asked[name]]
         if other:
+            what = f"with another {other[0]} ({before.get(other[0])!r})"
+            what = f"of other questions than {wanted.benchmark.data} asks now" if other[0] == "data" else what
             raise BadInput(
-                f"{path}: answers to an evaluation with another {other[0]} ({before.get(other[0])!r}) are there; name "
-                "another folder with --out, or delete it"
+                f"{path}: answers to an evaluation {what} are there; name another folder with --out, or delete it"
             )
     write_whole(path, json.dumps(asked, indent=2))
 
 
-def _ask_missing(wanted: Wanted, questions: Sequence[Question], console: Console) -> Counter[str]:
-    """Ask what no stored answer answers; every answer is on disk as soon as it is there."""
+def _ask_missing(
+    wanted: Wanted, questions: Sequence[Question], model: EndpointModel | FolderModel, console: Console
+) -> Counter[str]:
+    """Ask what no stored answer answers, up to the limit; every answer is on disk as soon as it is there."""
     order = {question.id: place for place, question in enumerate(questions)}
     files = {decoding: wanted.out / f"{decoding}.jsonl" for decoding in _decodings(wanted)}
     for path in files.values():
@@ -139,7 +147,7 @@ def _ask_missing(wanted: Wanted, questions: Sequence[Question], console: Console
     missing = [
         Asked(question, decoding, *((1, 0.0) if decoding == "greedy" else (wanted.samples, wanted.settings.temperature)))
         for decoding in files
-        for question in questions
+        for question in questions[: wanted.limit]
         if question.id not in known[decoding]
     ]
     unanswered: Counter[str] = Counter()
@@ -154,7 +162,7 @@ def _ask_missing(wanted: Wanted, questions: Sequence[Question], console: Console
                     opened[asked.decoding].flush()
                     advance(1)
 
-                unanswered = _model(wanted).answer(missing, note)
+                unanswered = model.answer(missing, note)
         finally:
             for file in opened.values():
                 file.close()

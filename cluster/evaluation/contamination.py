@@ -58,6 +58,16 @@ def contamination(run: Path, programs: Mapping[str, str]) -> Shared:
     )
 
 
+def compared(run: Path, programs: Mapping[str, str]) -> tuple[dict[str, Any], frozenset[str]]:
+    """What a run's training programs and a benchmark's share, as it is stored, and the ids of the benchmark's that do.
+
+    Raises:
+        BadInput: as `contamination` does.
+    """
+    shared = contamination(run, programs)
+    return {"run": str(run), **shared.figures(len(programs))}, frozenset(shared.problems)
+
+
 def run_of(model: Path) -> Path | None:
     """The run that left a model: `runs/NAME/model` and `runs/NAME/models/STAGE` are its own; None of any other."""
     parents = list(model.resolve().parents)[:2]

@@ -98,6 +98,7 @@ def evaluate_weights(
     max_tokens: int,
     in_flight: int,
     seed: int,
+    deadline_s: float,
     advance: Advance,
 ) -> None:
     """Load a model's weights into the rollout pool, evaluate it, and write the rows to `path`.
@@ -110,7 +111,7 @@ def evaluate_weights(
     """
 
     async def job() -> list[dict[str, Any]]:
-        collector = Collector(rollout, reward, str(model_folder))
+        collector = Collector(rollout, reward, str(model_folder), deadline_s)
         weights = model_folder / "model.safetensors"
         point(weights_folder, weights, EVALUATED)
         await collector.load(str(weights), EVALUATED)

@@ -55,6 +55,11 @@ def questions(runs: Sequence[RevalRun]) -> dict[str, Place]:
     return found
 
 
+def program_of(question: str) -> str:
+    """The program that a question is about: `DREval/0` of `state/DREval/0/3/1`."""
+    return "/".join(question.split("/")[1:3])
+
+
 def judge_reval(
     sandbox: Sandbox, data: Path, predictions: Mapping[str, Sequence[str]], source: Path
 ) -> Iterator[tuple[str, Judged]]:

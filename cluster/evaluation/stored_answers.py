@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.config import BadInput
-from cluster.evaluation.files import read_predictions, read_table
+from cluster.evaluation.files import is_mapping, read_predictions, read_table
 from cluster.evaluation.questions import REVAL, Benchmark
-from cluster.evaluation.reval_scores import TASKS, consistency, coverage_rates, judge_reval
+from cluster.evaluation.reval_scores import TASKS, consistency, coverage_rates, judge_reval, program_of
 from cluster.evaluation.scores import JUDGES
 from cluster.monitoring.progress import Advance, counting
+from cluster.runs import write_jsonl
 from reward.codegen import LIMITS as LARGEST
 from reward.official import CheckNotRun
 from reward.reval import RunNotTraced
@@ -26,7 +27,12 @@ _MEASURES = {"step_accuracy": "steps", "right_answer_wrong_steps": "right answer
 
 
 def scored_answers(
-    predictions: Path, benchmark: Benchmark, *, steps: bool | None = None, trained_on: Collection[str] = ()
+    predictions: Path,
+    benchmark: Benchmark,
+    *,
+    steps: bool | None = None,
+    trained_on: Collection[str] = (),
+    verdicts: Path | None = None,
 ) -> dict[str, Any]:
     """Judges a file of answers: pass@k by both rules, with intervals and by kinds of problems.
 
@@ -34,7 +40,9 @@ def scored_answers(
         predictions: rows `{id, responses}`, with `tokens` of each response where that is known.
         benchmark: what they answer.
         steps: whether prints were asked for; None finds out by whether any answer states one.
-        trained_on: problems that share words with what the model was trained on, to be told apart.
+        trained_on: problems, of REval programs, that share words with what the model was trained on, to be told apart.
+        verdicts: where the verdict on every single answer goes: rows `{id, strict, official}`, and `steps` if any were
+            asked for. None of either is that the machinery failed, or that the official rules skip the answer.
 
     Raises:
         BadInput: a file is wrong, or the sandbox cannot be had.
@@ -52,7 +60,9 @@ def scored_answers(
         raise BadInput(f"sandbox: {error}") from None
     except (CheckNotRun, RunNotTraced) as error:
         raise BadInput(f"{benchmark.data}: {error}") from None
-    both = [(name, _seen(one if steps else replace(one, steps=()), trained_on)) for name, one in both]
+    both = [(name, _seen(one if steps else replace(one, steps=()), benchmark, trained_on)) for name, one in both]
+    if verdicts is not None:
+        write_jsonl(verdicts, [_verdicts(problem) for _, problem in both])
     names = [f"{REVAL}-{task}" for task in TASKS] if benchmark.key == REVAL else [benchmark.key]
     by_name = {name: [problem for owner, problem in both if owner == name] for name in names}
     found = {
@@ -68,17 +78,24 @@ def scored_answers(
     return found
 
 
-def _seen(problem: Judged, trained_on: Collection[str]) -> Judged:
+def _verdicts(problem: Judged) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": problem.id, "strict": problem.strict, "official": problem.official}
+    return {**found, "steps": problem.steps} if problem.steps else found
+
+
+def _seen(problem: Judged, benchmark: Benchmark, trained_on: Collection[str]) -> Judged:
     """With contamination as a trait, where there is any."""
     if not trained_on:
         return problem
+    name = program_of(problem.id) if benchmark.key == REVAL else problem.id
     words = "shares words with training"
-    return replace(problem, traits={**problem.traits, words: "yes" if problem.id in trained_on else "no"})
+    return replace(problem, traits={**problem.traits, words: "yes" if name in trained_on else "no"})
 
 
 def _tokens(predictions: Path) -> dict[str, float]:
     """Tokens per answer, where they are stored (StepCodeReasoner, table 14)."""
-    known = [count for row in read_table(predictions) for count in row.get("tokens") or () if isinstance(count, int)]
+    counts = [] if is_mapping(predictions) else [row.get("tokens") or () for row in read_table(predictions)]
+    known = [count for row in counts for count in row if isinstance(count, int)]
     return {"tokens_per_answer": fmean(known)} if known else {}
 
 

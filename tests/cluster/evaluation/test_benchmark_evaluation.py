@@ -95,6 +95,36 @@ def test_without_anchors_no_prints_are_shown_and_no_steps_counted(rows, tmp_path
     assert (scores["problems"], scores["strict"]["pass@1"]["mean"], "step_accuracy" in scores) == (2, 1.0, False)
 
 
+def test_a_limit_asks_less_and_forgets_nothing(rows, tmp_path):
+    with serving(Script(executes)) as server:
+        arguments = [rows, "--model", "big", "--endpoint", server.url, "--out", tmp_path / "out", "--json"]
+        assert json.loads(evaluate(*arguments, "--limit", 3).stdout)["greedy"]["scores"]["rows-output"]["problems"] == 3
+        found = json.loads(evaluate(*arguments, "--limit", 1).stdout)
+        assert (found["greedy"]["scores"]["rows-output"]["problems"], len(server.requests)) == (3, 3)
+        assert json.loads(evaluate(*arguments).stdout)["greedy"]["scores"]["rows-output"]["problems"] == 4
+        assert len(server.requests) == 4
+
+        # Answers to other questions under the same ids are not taken for answers to these.
+        rows.write_text(rows.read_text().replace("a + 3", "a + 30"))
+        other = evaluate(*arguments)
+        assert (other.returncode, "answers to an evaluation of other questions than" in other.stderr) == (2, True)
+
+
+def test_what_failed_before_it_had_an_answer_stands_in_nobodys_way(rows, tmp_path):
+    arguments = [rows, "--model", "big", "--out", tmp_path / "out", "--json"]
+    absent = evaluate(*arguments)
+    assert (absent.returncode, "--model big: no such folder" in absent.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+    with serving(Script(faults=[status(401)] * 9)) as server:
+        assert evaluate(*arguments, "--endpoint", server.url).returncode == 1
+    with serving(Script(executes)) as server:
+        done = evaluate(*arguments, "--endpoint", server.url, "max_tokens=99")
+        assert done.returncode == 0, done.stderr
+    verdicts = [json.loads(line) for line in (tmp_path / "out" / "greedy.verdicts.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["strict"], row["official"]) for row in verdicts] == [(f"p{n}", [True], [True]) for n in range(4)]
+    assert verdicts[3]["steps"] == [[0.0, 1.0, 1.0]]
+
+
 def test_what_stays_unanswered_is_told_and_asked_again(rows, tmp_path):
     with serving(Script(executes, faults=[status(400)])) as server:
         arguments = [rows, "--model", "big", "--endpoint", server.url, "--out", tmp_path / "out", "--json", "in_flight=1"]

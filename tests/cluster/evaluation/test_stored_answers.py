@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.data.splits import write_split
+from rl.problems import Problem
+
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests" / "data"
 
@@ -39,6 +42,40 @@ def test_cruxeval_outputs_as_published(tmp_path):
     assert {"pass@1", "pass@5", "pass@10"} == set(found["official"])
     assert set(found["by"]) == {"anchors", "lines", "type", "methods of"}
     assert sum(part["problems"] for part in found["by"]["type"].values()) == 20
+
+
+def test_cruxevals_own_file_and_the_verdict_on_every_answer(tmp_path):
+    """The shipped generations as they are, one JSON object, and each verdict as shipped."""
+    stored = json.loads(gzip.decompress((DATA / "cruxeval_codellama7b_scored_output.json.gz").read_bytes()))
+    some = [f"sample_{number}" for number in range(0, 800, 40)]
+    answers, out = tmp_path / "generations.json.gz", tmp_path / "out"
+    answers.write_bytes(gzip.compress(json.dumps({name: stored["raw_generations"][name] for name in some}).encode()))
+    done = evaluate("cruxeval", "--predictions", answers, "--data", DATA / "cruxeval.jsonl", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    verdicts = [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
+    # What the official rules skip counts as failed in the shipped file.
+    official = {row["id"]: [verdict is True for verdict in row["official"]] for row in verdicts}
+    assert official == {name: stored["raw_scored_generations"][name] for name in some}
+    assert json.loads((out / "figures.json").read_text()) == json.loads(done.stdout)
+
+
+def test_stored_answers_are_compared_with_what_was_trained_on(tmp_path):
+    code = "def f(a):\n    b = a + 1\n    c = b * 2\n    return c\n"
+    write_split(tmp_path / "run" / "data" / "rl.parquet", [Problem("r", code, "f(1)", "", [], "4")])
+    rows = [
+        {"id": "a", "code": code, "input": "1", "output": "4"},
+        {"id": "b", "code": "def f(a):\n    return a", "input": "1"},
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps({"output": "1", **row}) + "\n" for row in rows))
+    (tmp_path / "answers.json").write_text(json.dumps({"a": ["4"], "b": ["2"]}))
+    arguments = [tmp_path / "mine.jsonl", "--predictions", tmp_path / "answers.json", "--trained-on", tmp_path / "run"]
+    done = evaluate(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["contamination"]["shared"], found["contamination"]["problems"]) == (1, 2)
+    groups = found["scores"]["rows-output"]["by"]["shares words with training"]
+    assert {name: part["strict"]["mean"] for name, part in groups.items()} == {"yes": 1.0, "no": 0.0}
+    assert "contamination: 1 of 2 problems share 10 words in a row" in " ".join(evaluate(*arguments).stdout.split())
 
 
 def test_a_trick_passes_officially_and_not_strictly(tmp_path):
@@ -79,6 +116,7 @@ def test_code_generation(tmp_path):
 
 
 PROGRAM = {"task_id": "DREval/0", "entry_point": "f", "code": "def f(a):\n    b = a + 1\n    return b", "inputs": ["(1,)"]}
+LONG = "def f(a):\n    b = a + 1\n    return b  # one two three four five six"
 TASKS = {"idx": 0, "tasks": [{"input_idx": 0, "task": [{"lineno": 2, "var": "b"}], "output_pred": "assert f(1) == ??"}]}
 
 
@@ -104,6 +142,16 @@ def test_reval_and_its_consistency(tmp_path):
     perfect = {"accuracy": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
     assert found["coverage"] == {"strict": perfect, "official": perfect}
     assert found["consistency"] == {"probes": 1, "strict": 100.0, "official": 100.0}
+
+
+def test_revals_questions_are_told_apart_by_their_programs(tmp_path):
+    (tmp_path / "DREval_data.jsonl").write_text(json.dumps(PROGRAM | {"code": LONG}))
+    (tmp_path / "DREval_tasks.jsonl").write_text(json.dumps(TASKS))
+    write_split(tmp_path / "run" / "data" / "sft.parquet", [Problem("s", LONG, "f(1)", "", [], "2")])
+    found = scores(tmp_path, "reval", tmp_path, {"path/DREval/0/0/0": ["return b"]}, "--trained-on", tmp_path / "run")
+    assert found["scores"]["reval-path"]["by"]["shares words with training"] == {
+        "yes": found["scores"]["reval-path"]["by"]["lines"]["0-5"]
+    }
 
 
 def test_steps_are_judged_where_any_are_stated(tmp_path):
@@ -143,6 +191,14 @@ def test_steps_are_judged_where_any_are_stated(tmp_path):
         (["crux", "--predictions", "x.jsonl"], "crux: must be one of cruxeval, livecodebench, "),
         (["rows.jsonl", "--predictions", "x.jsonl"], "rows.jsonl: no such file"),
         (["mbpp", "--predictions", "absent.jsonl", "--data", "tests/data/mbpp.jsonl.gz"], "absent.jsonl: No such file"),
+        (
+            ["mbpp", "--predictions", "tests/data/cruxeval.LICENSE", "--data", "tests/data/mbpp.jsonl.gz"],
+            "tests/data/cruxeval.LICENSE:1: not JSON",
+        ),
+        (
+            ["mbpp", "--predictions", "docs/study.json", "--data", "tests/data/mbpp.jsonl.gz"],
+            "docs/study.json: No such file",
+        ),
         (["mbpp", "--model", "m", "--data", "tests/data/mbpp.jsonl.gz", "x=1"], "x: Extra inputs are not permitted"),
     ],
 )
@@ -157,7 +213,7 @@ def test_bad_usage_is_one_line(arguments, message):
     ("row", "message"),
     [
         ({"id": 1, "responses": ["a"]}, "row 1: id must be a string"),
-        ({"id": "sample_0", "responses": []}, "row 1: responses must be a list of strings, one at least"),
+        ({"id": "sample_0", "responses": []}, "row 1: sample_0: responses must be a list of strings, one at least"),
         ({"id": "nobody", "responses": ["a"]}, "id nobody is none of the benchmark's 800, such as sample_0"),
     ],
 )
