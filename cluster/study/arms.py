@@ -1,7 +1,8 @@
 """A study's arms carried out, seed by seed: one SFT model and one data set per seed, shared by all arms of it.
 
 `FOLDER/seed-N/ARM/` is a run's folder. The SFT arm makes data and SFT model; the others hold links to them and do their own
-training and evaluation. Every stage that is done stays done, so a stopped study goes on where it was.
+training and evaluation. Every stage that is done stays done, so a stopped study goes on where it was. The arms of one seed
+that are carried out together share one Ray session and its pools.
 """
 
 import os
@@ -16,8 +17,12 @@ from cluster.data.further import build_further
 from cluster.monitoring.progress import counting
 from cluster.run import Plan, do_stages, for_seconds, opened
 from cluster.runs import RunFolder
+from cluster.session import SharedSession
 from cluster.stages import Job, data_stage, make_base_model, measure, train_policy, train_supervised
 from cluster.study.settings import SETTINGS, SFT, Arm, Study, keep_settings
+
+_STAGES = ("data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation")
+"""Of all arms, those that decide what the cluster must have room for."""
 
 LONGER = "sft_longer"
 """The stage of an arm that goes on with SFT."""
@@ -44,12 +49,13 @@ def carry_out_arms(study: Study, seeds: Sequence[int], folder: Path, console: Co
     _require_times(study, seeds, folder)
     keep_settings(study.settings, folder / SETTINGS)
     for seed in seeds:
-        for arm in (SFT, *study.chosen):
-            console.rule(f"seed {seed}, {arm}")
-            if arm == SFT:
-                _trunk(study, seed, folder, console)
-            else:
-                _arm(study, seed, arm, folder, console)
+        with SharedSession(study.run_settings(SFT, seed), _STAGES, arm_folder(folder, seed, SFT)) as session:
+            for arm in (SFT, *study.chosen):
+                console.rule(f"seed {seed}, {arm}")
+                if arm == SFT:
+                    _trunk(study, seed, folder, console, session)
+                else:
+                    _arm(study, seed, arm, folder, console, session)
 
 
 def _require_times(study: Study, seeds: Sequence[int], folder: Path) -> None:
@@ -64,9 +70,9 @@ def _require_times(study: Study, seeds: Sequence[int], folder: Path) -> None:
                 )
 
 
-def _trunk(study: Study, seed: int, folder: Path, console: Console) -> None:
+def _trunk(study: Study, seed: int, folder: Path, console: Console, session: SharedSession) -> None:
     settings = study.run_settings(SFT, seed)
-    with opened(settings, arm_folder(folder, seed, SFT), console) as job:
+    with opened(settings, arm_folder(folder, seed, SFT), console, session) as job:
         plan: Plan = [
             data_stage(job),
             ("further", lambda: _further(study, job)),
@@ -74,7 +80,7 @@ def _trunk(study: Study, seed: int, folder: Path, console: Console) -> None:
             (SFT, lambda: train_supervised(job, SFT, "base", settings.sft)),
             (f"{SFT}_evaluation", lambda: _measure(study, job, SFT)),
         ]
-        do_stages(job, plan)
+        do_stages(job, plan, session)
 
 
 def _further(study: Study, job: Job) -> None:
@@ -83,12 +89,12 @@ def _further(study: Study, job: Job) -> None:
         build_further(job.settings, further, job.run, advance)
 
 
-def _arm(study: Study, seed: int, name: str, folder: Path, console: Console) -> None:
+def _arm(study: Study, seed: int, name: str, folder: Path, console: Console, session: SharedSession) -> None:
     arm, settings = study.settings.arms[name], study.run_settings(name, seed)
     seconds = None if arm.seconds_of is None else rl_seconds(RunFolder(arm_folder(folder, seed, arm.seconds_of)))
     place = arm_folder(folder, seed, name)
     share(arm_folder(folder, seed, SFT), place)
-    with opened(settings, place, console) as job:
+    with opened(settings, place, console, session) as job:
         stage = stage_of(name, arm)
         if arm.learns == "sft":
             train = partial(
@@ -97,7 +103,8 @@ def _arm(study: Study, seed: int, name: str, folder: Path, console: Console) -> 
         else:
             rl = settings.rl if seconds is None else for_seconds(settings.rl, seconds)
             train = partial(train_policy, job, stage, arm.start, rl)
-        do_stages(job, [(stage, train), (f"{stage}_evaluation", lambda: _measure(study, job, stage))])
+        plan: Plan = [(stage, train), (f"{stage}_evaluation", lambda: _measure(study, job, stage))]
+        do_stages(job, plan, session)
 
 
 def rl_seconds(run: RunFolder) -> float:

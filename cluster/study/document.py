@@ -1,7 +1,7 @@
 """A study's document: its places are filled with tables and pictures made from the CSV files, and from nothing else.
 
 A place is `<!-- study: NAME -->` .. `<!-- /study -->`; what stood between is replaced. Names are those of the comparisons,
-and `spent`, `anchors`, `generalisation` and `kinds`.
+and `claims`, `spent`, `anchors`, `generalisation` and `kinds`.
 """
 
 import re
@@ -19,7 +19,9 @@ from cluster.study.figures import FIGURES, TRAINING, read_figures, read_training
 from cluster.study.settings import SETTINGS, Comparison, StudySettings, read_settings
 from cluster.study.tables import (
     Numbers,
+    against_table,
     anchors_table,
+    claims_table,
     comparison_table,
     generalisation_table,
     kinds_table,
@@ -28,6 +30,7 @@ from cluster.study.tables import (
 
 _PLACE = re.compile(r"(<!-- study: (?P<name>\S+) -->\n)(?P<old>.*?)(<!-- /study -->)", re.DOTALL)
 _TABLES = {
+    "claims": claims_table,
     "spent": spent_table,
     "anchors": anchors_table,
     "generalisation": generalisation_table,
@@ -93,18 +96,29 @@ def _filled(
 ) -> str:
     if not numbers.arms:
         return ""
-    parts = [f"Accuracies in per cent, gains in points; seeds {', '.join(numbers.seeds)}."]
     if name in _TABLES:
-        return "\n\n".join([*parts, _TABLES[name](settings, numbers)]) + "\n"
+        made = _TABLES[name](settings, numbers)
+        return f"{_measured_on(numbers.in_order(settings), settings, numbers)}\n\n{made}\n" if made else ""
     comparison = settings.comparisons[name]
+    parts = [_measured_on(comparison.arms, settings, numbers)]
     pictures = {"gains": _gains(comparison, settings, numbers), **_curves(comparison, settings, training)}
-    parts.append(comparison_table(comparison, settings, numbers))
+    parts += filter(None, (make(comparison, settings, numbers) for make in (comparison_table, against_table)))
     for what, picture in pictures.items():
         if picture is not None:
             file = beside / f"{name}-{what.replace('_', '-')}.svg"
             write_whole(file, picture)
             parts.append(f"![{comparison.title}: {what.replace('_', ' ')}]({beside.name}/{file.name})")
     return "\n\n".join(parts) + "\n"
+
+
+def _measured_on(arms: Sequence[str], settings: StudySettings, numbers: Numbers) -> str:
+    """The seeds that the figures are of, and which arms have others or none."""
+    told = f"Accuracies in per cent, differences in points; seeds {', '.join(numbers.seeds)}"
+    fewer = [(arm, numbers.seeds_of(arm)) for arm in arms if numbers.seeds_of(arm) != numbers.seeds]
+    if not fewer:
+        return f"{told}."
+    parts = [f"{settings.labels[arm]}: {', '.join(seeds) or 'none yet'}" for arm, seeds in fewer]
+    return f"{told}, but not for every arm ({'; '.join(parts)})."
 
 
 def _gains(comparison: Comparison, settings: StudySettings, numbers: Numbers) -> str | None:

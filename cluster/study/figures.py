@@ -12,8 +12,8 @@ from cluster.config import BadInput
 from cluster.evaluation.heldout import DECODINGS
 from cluster.runs import RunFolder, read_jsonl, write_whole
 from cluster.study.arms import arm_folder, stage_of
-from cluster.study.settings import SETTINGS, SFT, StudySettings, read_settings
-from rl.benchmarks.accuracy import MEASURES, Estimate, estimate, paired_gain
+from cluster.study.settings import BARE, SETTINGS, SFT, StudySettings, read_settings
+from rl.benchmarks.accuracy import MEASURES, estimate
 from rl.benchmarks.families import method_families
 from rl.benchmarks.results import group
 
@@ -21,7 +21,7 @@ FIGURES, TRAINING = "figures.csv", "training.csv"
 NO_ANCHORS = "heldout, no anchors"
 """What the held-out split is called where its programs were shown without anchors."""
 ALL_SEEDS = "all"
-"""In place of a seed: each problem's mean over the seeds."""
+"""In place of a seed: each problem's mean over the seeds that have the arm."""
 CURVES = ("final_reward", "step_accuracy", "trace_accuracy", "entropy", "response_length")
 """Of RL's metrics, what goes into the CSV of training, beside the share of right answers with a wrong step."""
 SPENT = ("steps", "responses", "response_tokens", "seconds")
@@ -68,24 +68,21 @@ def write_figures(folder: Path) -> None:
 
 
 def finished_arms(settings: StudySettings, folder: Path) -> dict[int, list[str]]:
-    """The arms that are evaluated, by seed.
-
-    If some seeds have all that any seed has, only these: figures over all seeds must be over the same ones for every arm.
-    """
-    seeds = sorted(int(path.name.removeprefix("seed-")) for path in folder.glob("seed-*"))
+    """The arms that are evaluated, by seed; not every seed need have every arm."""
     done: dict[int, list[str]] = {}
-    for seed in seeds:
+    for seed in sorted(int(path.name.removeprefix("seed-")) for path in folder.glob("seed-*")):
         for arm in (SFT, *settings.arms):
             stage = stage_of(arm, settings.arms.get(arm))
             if f"{stage}_evaluation" in RunFolder(arm_folder(folder, seed, arm)).finished_stages():
                 done.setdefault(seed, []).append(arm)
-    every = {arm for arms in done.values() for arm in arms}
-    whole = {seed: arms for seed, arms in done.items() if set(arms) == every}
-    return whole or done
+    return done
 
 
 def collect(settings: StudySettings, done: Mapping[int, Sequence[str]], folder: Path) -> list[Figure]:
-    """Every number of these arms, seed by seed and over all seeds; gains are over the SFT of the same seed."""
+    """Every number of these arms, seed by seed and over all seeds that an arm has.
+
+    Differences between arms are taken within a seed, problem by problem, so that they hold where arms have other seeds.
+    """
     found: list[Figure] = []
     pooled: dict[Key, list[PerProblem]] = {}
     for seed, arms in done.items():
@@ -95,13 +92,11 @@ def collect(settings: StudySettings, done: Mapping[int, Sequence[str]], folder: 
             stage = stage_of(arm, settings.arms.get(arm))
             measured |= _measured(arm, stage, run, list(settings.further), settings.without_anchors)
             found += [Figure(str(seed), *one) for one in _spent(arm, stage, run)]
+        measured |= _differences(settings, measured)
         for key, values in measured.items():
             pooled.setdefault(key, []).append(values)
-        found += _figures(str(seed), measured)
-    # A kind of problems that only some seeds' metric has, such as wrong steps where one has no right answer, counts too.
-    arms_everywhere = [arm for arm in (SFT, *settings.arms) if all(arm in arms for arms in done.values())]
-    whole = {key: _over_seeds(values) for key, values in pooled.items() if key[0] in arms_everywhere}
-    return [*found, *_figures(ALL_SEEDS, whole)]
+        found += [_figure(str(seed), key, values) for key, values in measured.items()]
+    return [*found, *(_figure(ALL_SEEDS, key, _over_seeds(values)) for key, values in pooled.items())]
 
 
 def _measured(arm: str, stage: str, run: RunFolder, further: Sequence[str], bare: bool) -> dict[Key, PerProblem]:
@@ -157,15 +152,27 @@ def per_problem(rows: Sequence[Mapping[str, Any]], *, anchors: bool) -> dict[str
     return {metric: values for metric, values in found.items() if values}
 
 
-def _figures(seed: str, measured: Mapping[Key, PerProblem]) -> Iterator[Figure]:
+def _differences(settings: StudySettings, measured: Mapping[Key, PerProblem]) -> dict[Key, PerProblem]:
+    """What arms of one seed have more than SFT, than the arms they are compared with, and than without anchors."""
+    found: dict[Key, PerProblem] = {}
+
+    def note(key: Key, values: PerProblem, other: PerProblem | None) -> None:
+        shared = {problem: value - other[problem] for problem, value in values.items() if problem in other} if other else {}
+        if shared:
+            found[key] = shared
+
     for key, values in measured.items():
-        yield _figure(seed, key, estimate(list(values.values())), len(values))
         arm, split, decoding, kind, metric = key
-        before = measured.get((SFT, split, decoding, kind, metric))
-        if arm == SFT or kind or before is None or not metric.endswith("_accuracy"):
+        if kind:
             continue
-        both = len(before.keys() & values.keys())
-        yield _figure(seed, (arm, split, decoding, kind, gain_of(metric)), paired_gain(before, values), both)
+        if arm != SFT and metric.endswith("_accuracy"):
+            note((arm, split, decoding, "", gain_of(metric)), values, measured.get((SFT, split, decoding, "", metric)))
+        if split != "heldout":
+            continue
+        for other in settings.others(arm):
+            note((arm, split, decoding, "", over(metric, other)), values, measured.get((other, split, decoding, "", metric)))
+        note((arm, split, decoding, "", over(metric, BARE)), values, measured.get((arm, NO_ANCHORS, decoding, "", metric)))
+    return found
 
 
 def gain_of(accuracy: str) -> str:
@@ -173,8 +180,14 @@ def gain_of(accuracy: str) -> str:
     return accuracy.removesuffix("_accuracy") + "_gain"
 
 
-def _figure(seed: str, key: Key, found: Estimate, problems: int) -> Figure:
-    return Figure(seed, *key, found.mean, found.low, found.high, problems)
+def over(metric: str, other: str) -> str:
+    """What an arm's difference to another one is called; `no-anchors` is the same arm without them."""
+    return f"{metric} over {other}"
+
+
+def _figure(seed: str, key: Key, values: PerProblem) -> Figure:
+    found = estimate(list(values.values()))
+    return Figure(seed, *key, found.mean, found.low, found.high, len(values))
 
 
 def _over_seeds(seeds: Sequence[PerProblem]) -> PerProblem:

@@ -22,6 +22,12 @@ SETTINGS = "study.yaml"
 SFT = "sft"
 """The arm that every study has: the model before RL, which most others start from."""
 
+_SHARED = ("data", "sft", "model", "pretrained", "evaluation", "rollout", "reward", "cluster")
+"""What no arm may change: the data, the SFT model, what they are measured by, and the pools."""
+
+BARE = "no-anchors"
+"""In the place of an arm to compare with: the same arm, shown programs without print anchors."""
+
 
 class Arm(Settings):
     """One variant of the recipe."""
@@ -49,6 +55,20 @@ class Comparison(Settings):
 
     title: str
     arms: list[str] = Field(min_length=1)
+    against: str | None = None
+    """The arm that the others are compared with directly, beside SFT."""
+
+
+class Claim(Settings):
+    """What a paper says of two arms; whether it is so here is computed."""
+
+    more: str
+    """The arm that has more."""
+    than: str
+    """The arm that has less, or `no-anchors`."""
+    measure: Literal["final_accuracy", "step_accuracy", "trace_accuracy", "right_answer_wrong_steps", "tokens"]
+    source: str
+    """Where it stands."""
 
 
 class StudySettings(Settings):
@@ -67,6 +87,7 @@ class StudySettings(Settings):
     """By name, in the order in which they are carried out; `sft` is there always, before them."""
     comparisons: dict[str, Comparison] = {}
     """By the name of their table's place in the document."""
+    claims: list[Claim] = []
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "StudySettings":
@@ -86,7 +107,20 @@ class StudySettings(Settings):
         for name, comparison in self.comparisons.items():
             if unknown := [arm for arm in comparison.arms if arm not in (SFT, *self.arms)]:
                 raise ValueError(f"comparisons.{name}: {unknown[0]} is no arm")
+            if comparison.against is not None and comparison.against not in comparison.arms:
+                raise ValueError(f"comparisons.{name}.against: {comparison.against} is none of its arms")
+        for number, claim in enumerate(self.claims):
+            if claim.more not in (SFT, *self.arms):
+                raise ValueError(f"claims.{number}.more: {claim.more} is no arm")
+            if claim.than not in (SFT, BARE, *self.arms):
+                raise ValueError(f"claims.{number}.than: {claim.than} is no arm, and not {BARE}")
         return self
+
+    def others(self, arm: str) -> list[str]:
+        """The arms that this one is compared with directly."""
+        compared = [one.against for one in self.comparisons.values() if arm in one.arms and one.against not in (None, arm)]
+        claimed = [claim.than for claim in self.claims if claim.more == arm and claim.than != BARE]
+        return list(dict.fromkeys([*filter(None, compared), *claimed]))
 
     @property
     def labels(self) -> dict[str, str]:
@@ -150,9 +184,13 @@ def load_study(path: Path, overrides: list[str]) -> Study:
         raise BadInput(f"{path}: arms: {unknown[0]} is none of {', '.join(known)}")
     wanted = tuple(name for name in settings.arms if chosen is None or name in chosen)
     study = Study(settings, read_mapping(path.parent / settings.recipe), path, wanted)
+    trunk = study.run_settings(SFT, 1)
     for arm in known:
-        if study.run_settings(arm, 1).controls:
+        own = study.run_settings(arm, 1)
+        if own.controls:
             raise BadInput(f"{settings.recipe}: controls: a study compares arms in their place")
+        if differing := [part for part in _SHARED if getattr(own, part) != getattr(trunk, part)]:
+            raise BadInput(f"{path}: arms.{arm}.set: {differing[0]}: all arms share it; change it for all, under `set`")
     return study
 
 
@@ -181,7 +219,7 @@ def keep_settings(settings: StudySettings, path: Path) -> None:
     """Note what the arms are measured on, which may not change; arms may come later.
 
     Raises:
-        BadInput: the folder holds a study that differs in it.
+        BadInput: the folder holds a study that differs in it, or an arm that was begun with other settings.
     """
     now = settings.model_dump(mode="json")
     if path.exists():
@@ -191,6 +229,10 @@ def keep_settings(settings: StudySettings, path: Path) -> None:
                 raise BadInput(
                     f"{path}: this study was started with another {name}; give the new one another name (name=OTHER)"
                 )
+        for name, arm in before.get("arms", {}).items():
+            changed = {**arm, **now["arms"].get(name, {}), "label": arm["label"]} != arm
+            if changed and any(path.parent.glob(f"seed-*/{name}/config.yaml")):
+                raise BadInput(f"{path}: arms.{name}: was begun with other settings; give the changed one another name")
         # Arms of an earlier call stay known, so that their figures keep their labels.
         for part in ("arms", "comparisons"):
             now[part] = {**before.get(part, {}), **now[part]}

@@ -1,17 +1,21 @@
 """Numbers of arms from what lies in their folders."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from cluster.config import BadInput
-from cluster.runs import RunFolder, write_jsonl
+from cluster.runs import RunFolder, read_jsonl, write_jsonl
+from cluster.study.arms import stage_of
 from cluster.study.document import mean_curve, write_document, write_tables
 from cluster.study.figures import (
     ALL_SEEDS,
     FIGURES,
     NO_ANCHORS,
     TRAINING,
+    Figure,
     finished_arms,
     kinds,
     per_problem,
@@ -19,15 +23,24 @@ from cluster.study.figures import (
     read_training,
     write_figures,
 )
-from cluster.study.settings import SETTINGS, SFT, StudySettings, keep_settings
-from cluster.study.tables import Numbers, half_width
+from cluster.study.settings import SETTINGS, SFT, StudySettings, keep_settings, load_study
+from cluster.study.tables import Numbers, claims_table, half_width, verdict
 
 PROGRAM = 'def f(a, b):\n    a.append(b)\n    print("a:", a)\n    return a\n'
 STUDY = StudySettings(
     name="toy",
     recipe="smoke.yaml",
     arms={"one": {"label": "Arm | one"}, "more": {"label": "More SFT", "learns": "sft", "seconds_of": "one"}},
-    comparisons={"both": {"title": "Both", "arms": [SFT, "one"]}},
+    comparisons={
+        "both": {"title": "Both", "arms": [SFT, "one"]},
+        "time": {"title": "Time", "arms": ["more", "one"], "against": "one"},
+    },
+    claims=[
+        {"more": "one", "than": SFT, "measure": "final_accuracy", "source": "table 5"},
+        {"more": SFT, "than": "one", "measure": "final_accuracy", "source": "nowhere"},
+        {"more": "one", "than": "no-anchors", "measure": "final_accuracy", "source": "table 7"},
+        {"more": "more", "than": "one", "measure": "final_accuracy", "source": "nowhere"},
+    ],
 )
 
 
@@ -105,11 +118,83 @@ def test_training_keeps_each_step_and_the_share_of_right_answers_with_a_wrong_st
     assert mean_curve([*rows, {**rows[0], "step": 2.0}], "entropy") == [(1.0, 0.1)]
 
 
-def test_seeds_with_all_arms_count_once_there_is_one(study):
-    arm(study, 1, "more", "sft_longer", (1.0, 1.0))
-    assert finished_arms(STUDY, study) == {1: [SFT, "one", "more"]}
-    arm(study, 2, "more", "sft_longer", (1.0, 1.0))
-    assert set(finished_arms(STUDY, study)) == {1, 2}
+def test_pieces_are_merged_and_arms_are_compared_in_the_seeds_they_share(study):
+    # SFT is right about one problem of two; this arm, of the first seed alone, about the other one.
+    arm(study, 1, "more", "sft_longer", (0.0, 1.0))
+    assert finished_arms(STUDY, study) == {1: [SFT, "one", "more"], 2: [SFT, "one"]}
+    write_figures(study)
+    numbers = Numbers(read_figures(study / FIGURES))
+    assert (numbers.seeds_of("one"), numbers.seeds_of("more")) == (["1", "2"], ["1"])
+    assert numbers.whole("one", "heldout", "greedy", "final_accuracy").value == 0.75
+    assert numbers.whole("more", "heldout", "greedy", "final_accuracy").value == 0.5
+    # In seed 1 `one` is right about both. Over both seeds it is at 0.75, which would make the difference 0.25.
+    assert numbers.whole("more", "heldout", "greedy", "final_accuracy over one").value == -0.5
+    assert numbers.by_seed("more", "heldout", "greedy", "final_gain") == [0.0]
+    # A second seed's SFT, that this arm has not, is no part of its gain.
+    assert numbers.whole("more", "heldout", "greedy", "final_gain").problems == 2
+    text = write_tables(study).read_text()
+    assert "seeds 1, 2, but not for every arm (More SFT: 1)." in text
+    assert "| More SFT | greedy | -50.0 [-148.0, +48.0] |" in text
+
+
+def test_a_seed_whose_sft_alone_is_done_counts_for_sft(study):
+    arm(study, 3, SFT, SFT, (1.0, 1.0))
+    write_figures(study)
+    numbers = Numbers(read_figures(study / FIGURES))
+    assert (numbers.seeds_of(SFT), numbers.seeds_of("one")) == (["1", "2", "3"], ["1", "2"])
+    assert numbers.whole("one", "heldout", "greedy", "final_gain").value == 0.25
+
+
+def difference(value, low, high):
+    return Figure(ALL_SEEDS, "a", "heldout", "greedy", "", "final_accuracy over b", value, low, high, 9)
+
+
+@pytest.mark.parametrize(
+    ("found", "by_seed", "said"),
+    [
+        (difference(0.2, 0.1, 0.3), [0.2, 0.21, 0.19], ("yes", True)),
+        (difference(0.2, 0.1, 0.3), [0.5, 0.0, 0.1], ("yes", False)),
+        (difference(0.2, 0.1, 0.3), [0.2], ("yes", False)),
+        (difference(0.2, -0.1, 0.3), [0.2, 0.2, 0.2], ("not told apart", False)),
+        (difference(0.0, 0.0, 0.0), [0.0, 0.0], ("not told apart", False)),
+        (difference(-0.2, -0.3, -0.1), [-0.2, -0.21, -0.19], ("no, the other way round", True)),
+        (difference(-0.2, -0.3, -0.1), [-0.5, 0.1, 0.0], ("no, the other way round", False)),
+    ],
+)
+def test_a_claim_is_judged_by_both_intervals(found, by_seed, said):
+    assert verdict(found, by_seed) == said
+
+
+def test_claims_are_judged_from_the_figures(tmp_path):
+    """Forty problems, two seeds: SFT has none right, RL three of four in both seeds; without anchors the same."""
+    keep_settings(STUDY, tmp_path / SETTINGS)
+    for seed in (1, 2):
+        arm(tmp_path, seed, SFT, SFT, (0.0,) * 40)
+        arm(tmp_path, seed, "one", "rl", (1.0, 1.0, 1.0, 0.0) * 10)
+    write_figures(tmp_path)
+    numbers = Numbers(read_figures(tmp_path / FIGURES))
+    text = claims_table(STUDY, numbers)
+    assert text.startswith("Of 3 statements, by greedy answers: yes: 1; not told apart: 1; no, the other way round: 1.")
+    rows = {
+        tuple(line.split(" | ")[:1] + line.split(" | ")[2:3]): line for line in text.splitlines() if " | greedy | " in line
+    }
+    assert [line.rstrip(" |").rpartition(" | ")[2] for line in rows.values()] == [
+        "yes",
+        "no, the other way round",
+        "not told apart",
+    ]
+    assert "| final answer: Arm \\| one above SFT only | table 5 | greedy | +75.0 [" in text
+    assert "Arm \\| one above the same without anchors at test time | table 7 | greedy | +0.0 [+0.0, +0.0] | ± 0.0 |" in text
+
+
+def test_one_seed_is_told_from_several(study):
+    for seed in (1, 2):
+        arm(study, seed, SFT, SFT, (0.0,) * 40)
+    arm(study, 1, "one", "rl", (1.0,) * 40)
+    (study / "seed-2" / "one" / "stages.json").unlink()
+    write_figures(study)
+    text = claims_table(STUDY, Numbers(read_figures(study / FIGURES)))
+    assert "| greedy | +100.0 [+100.0, +100.0] |  | yes, for one seed |" in text
 
 
 def test_without_an_arm_there_are_no_figures(tmp_path):
@@ -156,6 +241,8 @@ def test_a_studys_own_tables_have_every_place(study):
     text = write_tables(study).read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Both",
+        "## Time",
+        "## Claims",
         "## Spent",
         "## Anchors",
         "## Generalisation",
@@ -168,7 +255,7 @@ def test_an_unknown_place_is_named(study, tmp_path):
     write_figures(study)
     document = tmp_path / "x.md"
     document.write_text("<!-- study: nowhere -->\n<!-- /study -->\n")
-    with pytest.raises(BadInput, match="nowhere is none of both, spent"):
+    with pytest.raises(BadInput, match="nowhere is none of both, time, claims, spent"):
         write_document(study, document)
 
 
@@ -186,3 +273,26 @@ def test_what_was_measured_stands_in_the_csv_as_text(study):
     assert lines[0] == "seed,arm,split,decoding,group,metric,value,low,high,problems"
     assert "1,one,training,,,seconds,2,,,0" in lines
     assert any(line.startswith(f"{ALL_SEEDS},one,heldout,greedy,,final_gain,0.25,") for line in lines)
+
+
+def test_the_document_that_comes_along_has_a_place_for_everything(tmp_path):
+    """Filled from a study of its own arms, with figures made up, every place gets its table."""
+    root = Path(__file__).parents[3]
+    settings = load_study(root / "configs" / "study.yaml", []).settings
+    keep_settings(settings, tmp_path / SETTINGS)
+    for name in (SFT, *settings.arms):
+        stage = stage_of(name, settings.arms.get(name))
+        arm(tmp_path, 1, name, stage, (1.0, 0.0, 1.0))
+        for split in settings.further:
+            run = RunFolder(tmp_path / "seed-1" / name)
+            write_jsonl(run.evaluation(stage, split), read_jsonl(run.evaluation(stage)))
+    write_figures(tmp_path)
+    document = tmp_path / "study.md"
+    document.write_text((root / "docs" / "study.md").read_text())
+    write_document(tmp_path, document)
+    text = document.read_text()
+    places = re.findall(r"<!-- study: (\S+) -->\n(.*?)<!-- /study -->", text, re.DOTALL)
+    assert {name for name, _ in places} == {*settings.comparisons, "claims", "spent", "anchors", "generalisation", "kinds"}
+    assert all(" | " in made and "seeds 1" in made for _, made in places)
+    assert text.count("table 7 | greedy") == 1
+    assert "Of 12 statements, by greedy answers: yes: 0; not told apart: 12;" in text

@@ -12,6 +12,8 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 STUDY = CONFIGS / "study.yaml"
 DEMO = CONFIGS / "demo.yaml"
 
+CLAIM = {"more": "one", "than": "no-anchors", "measure": "final_accuracy", "source": "table 7"}
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -89,8 +91,18 @@ def test_overrides_reach_all_arms_and_an_arms_own_settings_win(written):
         ({"arms": {"more": {"label": "x", "learns": "sft"}}}, [], "seconds_of: more SFT must be told"),
         ({"arms": {"sft": {"label": "x"}}}, [], "arms.sft: is there always"),
         ({"comparisons": {"both": {"arms": ["two"]}}}, [], "comparisons.both: two is no arm"),
+        ({"comparisons": {"both": {"against": "sft-time"}}}, [], "comparisons.both.against: sft-time is none of its arms"),
+        ({"claims": [CLAIM | {"more": "two"}]}, [], "claims.0.more: two is no arm"),
+        ({"claims": [CLAIM, CLAIM | {"than": "two"}]}, [], "claims.1.than: two is no arm, and not no-anchors"),
+        ({"claims": [CLAIM | {"measure": "luck"}]}, [], "claims.0.measure: "),
         ({"further": {"rl": {"problems": 3}}}, [], "further.rl: is one of a run's own splits"),
         ({"arms": {"one": {"set": {"rl": {"lamb": 1}}}}}, [], "arms.one.set: rl.lamb: "),
+        (
+            {"arms": {"one": {"set": {"data": {"rl": {"problems": 77}}}}}},
+            [],
+            "arms.one.set: data: all arms share it; change it for all, under `set`",
+        ),
+        ({"arms": {"one": {"set": {"rollout": {"max_sequences": 3}}}}}, [], "arms.one.set: rollout: all arms share it"),
         ({"set": {"rl": {"lam": -1}}}, [], "set: rl.lam: "),
         ({"set": {"controls": ["terminal"]}}, [], "controls: a study compares arms in their place"),
     ],
@@ -109,3 +121,22 @@ def test_a_folder_keeps_what_arms_are_measured_on_and_arms_may_come_later(writte
     assert list(read_settings(path).arms) == ["one", "other", "late"]
     with pytest.raises(BadInput, match="started with another set"):
         keep_settings(load_study(written(), ["set.rl.steps=3"]).settings, path)
+
+
+def test_an_arm_that_was_begun_keeps_its_settings_and_may_get_another_label(written, tmp_path):
+    kept = tmp_path / "kept" / "study.yaml"
+    keep_settings(load_study(written(), []).settings, kept)
+    changed = load_study(written(arms={"one": {"label": "New", "set": {"rl": {"lam": 0.7}}}}), []).settings
+    keep_settings(changed, kept)
+    assert read_settings(kept).arms["one"].set == {"rl": {"lam": 0.7}}
+    (kept.parent / "seed-2" / "one").mkdir(parents=True)
+    (kept.parent / "seed-2" / "one" / "config.yaml").write_text("")
+    keep_settings(
+        changed.model_copy(
+            update={"arms": {**changed.arms, "one": changed.arms["one"].model_copy(update={"label": "Newer"})}}
+        ),
+        kept,
+    )
+    assert read_settings(kept).labels["one"] == "Newer"
+    with pytest.raises(BadInput, match=r"arms\.one: was begun with other settings; give the changed one another name"):
+        keep_settings(load_study(written(), []).settings, kept)
