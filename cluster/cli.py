@@ -149,7 +149,8 @@ def evaluate(
         str | None, typer.Option("--key-variable", help="Environment variable that holds the endpoint's key.")
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", help="Score stored answers instead: rows {id, responses: [..]}.")
+        Path | None,
+        typer.Option("--predictions", help="Stored answers to score: rows {id, responses: [..]}, or {id: [..]} (.json)."),
     ] = None,
     task: Annotated[Task | None, typer.Option("--task", help="Which side is predicted; output by default.")] = None,
     anchors: Annotated[
@@ -168,7 +169,9 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option("--data", help="The benchmark's file or folder; benchmarks-data/.. else.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the answers; in the model's run else.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of answers, verdicts and figures; in the model's run else.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """A run up to the evaluation of its models; or a benchmark, answered by a model or from a file of answers."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from cluster.jobs.transfer import refusal
 from cluster.secrets import holds_a_secret
 from cluster.settings import ClusterSettings
 from learner.settings import LearnerSettings, PolicySettings, ScratchModel, SupervisedSettings
@@ -310,6 +311,8 @@ class RunSettings(Settings):
                 f"rl.max_tokens ({self.rl.max_tokens}) leaves no room for a prompt in rollout.max_length "
                 f"({self.rollout.max_length})"
             )
+        if why := refusal(self.learner, self.rollout, bool(self.rl.max_staleness or self.evaluation.every)):
+            raise ValueError(why)
         difficulty = self.data.filters.difficulty
         if difficulty is not None and difficulty.max_tokens >= self.rollout.max_length:
             raise ValueError(

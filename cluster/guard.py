@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.serve.schema import DeploymentStatus, ReplicaState
 from ray.util import list_named_actors
 
@@ -174,18 +174,19 @@ class Guard:
         try:
             controller: Any = ray.get_actor(_CONTROLLER, namespace=_NAMESPACE)
             pid = int(ray.get(controller.get_pid.remote(), timeout=_ANSWER_S))
-        except (RayError, ValueError):
+        except (RayError, ValueError) as error:
             if self._controller:
-                self._controller_broke()
+                # The host may only be busy; a call to one that is starting again waits, too.
+                self._controller_broke("does not answer" if isinstance(error, GetTimeoutError) else "is gone")
             return
-        if self._controller not in (None, pid):
-            self._controller_broke()
+        if self._controller and self._controller != pid:
+            self._controller_broke("is gone")
         if not self._controller:
             self._events.recovered("controller", f"process {pid} works")
         self._controller = pid
 
-    def _controller_broke(self) -> None:
-        self._events.broke("controller", f"process {self._controller} is gone", "Ray starts it again")
+    def _controller_broke(self, what: str) -> None:
+        self._events.broke("controller", f"process {self._controller} {what}", "Ray starts it again if it has died")
         self._controller = 0
 
     def _ping(self, there: Collection[str]) -> None:

@@ -43,7 +43,7 @@ class Mirror:
         Raises:
             BadInput: the URI is none, or nothing can be written there.
         """
-        self._shown = f"{uri.rstrip('/')}/{name}"
+        self._shown = f"{uri.partition('?')[0].rstrip('/')}/{name}"
         try:
             self._there, root = fs.FileSystem.from_uri(uri)
             self._root = f"{root.rstrip('/')}/{name}"

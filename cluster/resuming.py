@@ -7,7 +7,9 @@ from learner.settings import LearnerSettings
 
 _SHARE = ("replicas", "num_cpus", "num_gpus", "resources", "threads")
 _GROWTH = ("max_replicas", "wait_above", "kv_cache_above")
-_ENGINES = (*_SHARE, *_GROWTH, "gpu_memory", "kv_cache_gib", "engine_metrics", "drain_s", "sync_deadline_s")
+_DEADLINES = ("drain_s", "sync_deadline_s", "group_deadline_s")
+_ENGINES = (*_SHARE, *_GROWTH, *_DEADLINES, "gpu_memory", "kv_cache_gib", "engine_metrics")
+_WAYS = ("transfer", "colocated")
 _TARGETS = ("max_replicas", "target_in_flight", "target_latency_s")
 _REWARD = ("replicas", *_TARGETS, "slots", "max_in_flight", "max_waiting", "num_cpus", "resources")
 _LEARNER = ("workers", "num_cpus", "num_gpus", "resources", "threads", "max_failures")
@@ -15,7 +17,7 @@ _LEARNER = ("workers", "num_cpus", "num_gpus", "resources", "threads", "max_fail
 MAY_CHANGE = (
     "cluster",
     "loggers",
-    *(f"rollout.{name}" for name in _ENGINES),
+    *(f"rollout.{name}" for name in (*_ENGINES, *_WAYS)),
     *(f"reward.{name}" for name in _REWARD),
     *(f"learner.{name}" for name in _LEARNER),
     *(f"data.teacher.in_process.{name}" for name in _ENGINES),

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from cluster.evaluation.heldout import gains, summarise
 from cluster.events import Events, failures
 from cluster.guard import Guard
 from cluster.jobs.placement import Plan as Placement
+from cluster.jobs.placement import stages_of
 from cluster.mirror import in_two_places
 from cluster.monitoring.loggers import require_installed
 from cluster.runs import RunFolder, write_whole
 from cluster.scaling.scaler import require_dashboard
 from cluster.session import (
     Pools,
+    SharedSession,
     connected,
     placement_plan,
     ray_session,
@@ -49,14 +51,15 @@ def carry_out(settings: RunSettings, folder: Path, console: Console, until: str 
 
 
 @contextmanager
-def opened(settings: RunSettings, folder: Path, console: Console) -> Iterator[Job]:
+def opened(settings: RunSettings, folder: Path, console: Console, session: SharedSession | None = None) -> Iterator[Job]:
     """A run in its folder, new or gone on with, which no other process touches for the length of the block.
+
+    With a session it uses the pools of that one.
 
     Raises:
         BadInput: the settings do not fit what is on disk, or another process is at it.
     """
     run = RunFolder(folder.resolve())
-    weights = weights_folder(settings.cluster, run.path)
     events, say = Events(run.events), partial(_say, console)
     guard = Guard(events, settings.cluster.silent_s, say)
     with run.locked(), in_two_places(settings.cluster, settings.name, run.path, events, say):
@@ -65,17 +68,22 @@ def opened(settings: RunSettings, folder: Path, console: Console) -> Iterator[Jo
         changed = run.open(settings)
         if changed:
             say(f"changed: {'; '.join(changed)}")
-        yield Job(settings, run, console, Pools(settings, run.model("base"), weights, guard), events, guard)
+        if session is not None:
+            pools = session.pools(guard)
+        else:
+            pools = Pools(settings, run.model("base"), weights_folder(settings.cluster, run.path), guard)
+        yield Job(settings, run, console, pools, events, guard)
 
 
-def do_stages(job: Job, plan: Plan) -> None:
-    """Do the stages that are left, in order; Ray is started if there are any."""
+def do_stages(job: Job, plan: Plan, session: SharedSession | None = None) -> None:
+    """Do the stages that are left, in order; Ray is started if there are any, unless the session has it already."""
     left = [name for name, _ in plan if name not in job.run.finished_stages()]
     if not left:
         return
     settings = job.settings
     try:
-        with ray_session(settings, left) as dashboard, job.run.live(dashboard), job.guard:
+        alone = ray_session(settings, left) if session is None else nullcontext(session.start())
+        with alone as dashboard, job.run.live(dashboard), job.guard:
             require_dashboard(settings.rollout, settings.reward, dashboard)
             for name, work in plan:
                 job.stage(name, work)
@@ -89,9 +97,8 @@ def _say(console: Console, line: str) -> None:
 
 def placement_of(settings: RunSettings) -> Placement:
     """Where the workers of a whole run would go; starts nothing but Ray itself."""
-    stages = ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation", *settings.controls]
     with connected(settings.cluster):
-        return placement_plan(settings, stages)
+        return placement_plan(settings, stages_of(settings))
 
 
 def _plan(job: Job, until: str | None) -> Plan:

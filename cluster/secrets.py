@@ -7,9 +7,16 @@ _WORDS = {"PASS", "PWD", "AUTH", "AUTHORIZATION"}
 _PLACES = {"PATH", "FILE", "DIR", "SOCK", "MODE"}
 """A name that ends so says where a secret is, or whether one is wanted."""
 
+_SIGNATURES = {"sig", "signature", "x-amz-signature", "x-goog-signature"}
+"""Parameters of a URL that was signed: whoever has it is let in."""
+
 _USER = re.compile(
-    r"\b(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@:]*)(?P<colon>:?)(?P<password>[^\s/@]*)@", re.IGNORECASE
+    r"\b(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@:]*)(?:(?P<colon>:)(?P<password>(?!\d{1,5}/)[^\s@]*))?@",
+    re.IGNORECASE,
 )
+"""A password that nobody has escaped may have a slash in it; what is a port and a path is none."""
+
+_PARAMETER = re.compile(r"[?&;](?P<name>[^\s=&;#]+)=(?P<value>[^\s&;#]*)")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 
 
@@ -22,9 +29,18 @@ def names_a_secret(variable: str) -> bool:
 
 
 def holds_a_secret(text: str) -> bool:
-    """Whether a URL in a text has a password, or over HTTP a user, which is a token; `${NAME}` in its place is none."""
+    """Whether a URL in a text has a password, or over HTTP a user, which is a token; `${NAME}` in its place is none.
+
+    A parameter with a name like that of a secret, as `?sas_token=`, holds one too.
+    """
     for found in _USER.finditer(text):
         secret = found["password"] if found["colon"] else found["user"] * found["scheme"].lower().endswith(("http", "https"))
         if secret and not _VARIABLE.fullmatch(secret):
             return True
-    return False
+    return any(
+        "://" in text[: found.start()]
+        and (names_a_secret(found["name"]) or found["name"].lower() in _SIGNATURES)
+        and found["value"]
+        and not _VARIABLE.fullmatch(found["value"])
+        for found in _PARAMETER.finditer(text)
+    )

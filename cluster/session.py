@@ -7,9 +7,10 @@ import signal
 import socket
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import ray
 from ray import serve
@@ -23,7 +24,9 @@ import rollout.deployment
 from cluster.config import BadInput, RunSettings
 from cluster.guard import Guard
 from cluster.jobs.placement import Plan, nodes_of, plan, require, reward_role, roles, rollout_role
+from cluster.jobs.transfer import transfer
 from cluster.monitoring.dashboard import provision
+from cluster.runs import RunFolder
 from cluster.settings import ClusterSettings
 from cluster.starting import await_pool, pool_errors
 
@@ -127,7 +130,9 @@ def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[str]
     with connected(settings.cluster) as dashboard:
         require(placement_plan(settings, stages))
         provision(session_folder())
-        with serving(application_names(settings.name)):
+        # Without workers there are no pools: building data needs no controller of theirs beside it.
+        workers = {role.name for role in roles(settings, stages)} - {"driver"}
+        with serving(application_names(settings.name)) if workers else nullcontext():
             yield dashboard
 
 
@@ -187,6 +192,22 @@ class Pools:
         self._weights_folder = weights_folder
         self._handles: tuple[DeploymentHandle[Any], DeploymentHandle[Any]] | None = None
 
+    @property
+    def weights(self) -> Path:
+        """Where the policy versions go that they are to have."""
+        return self._weights_folder
+
+    @property
+    def applications(self) -> dict[str, str]:
+        """The Serve application of each."""
+        return dict(zip(("rollout", "reward"), application_names(self._settings.name), strict=False))
+
+    def watched_by(self, guard: Guard) -> None:
+        """Let another guard look after them, that of the run which uses them from now on."""
+        self._guard = guard
+        if self._handles is not None:
+            guard.watch(self.applications)
+
     def start(self) -> tuple[DeploymentHandle[Any], DeploymentHandle[Any]]:
         """Handles of the rollout and the reward pool, healthy.
 
@@ -194,9 +215,9 @@ class Pools:
             PoolNotStarted: one did not become healthy, or not in `cluster.start_deadline_s` seconds.
         """
         if self._handles is None:
-            rollout_name, reward_name, _ = application_names(self._settings.name)
-            self._handles = self._deploy(rollout_name, reward_name, self._base_model, self._weights_folder)
-            self._guard.watch({"rollout": rollout_name, "reward": reward_name})
+            names = self.applications
+            self._handles = self._deploy(names["rollout"], names["reward"], self._base_model, self._weights_folder)
+            self._guard.watch(names)
         return self._handles
 
     @contextmanager
@@ -220,7 +241,48 @@ class Pools:
         folders = str(model), str(weights)
         with pool_errors():
             scores = reward.deployment.deploy(reward_name, settings.reward, environment)
-            asked = rollout.deployment.deploy(rollout_name, *folders, settings.rollout, settings.seed, environment)
+            chosen = settings.rollout.model_copy(update={"transfer": transfer(settings.learner, settings.rollout)})
+            asked = rollout.deployment.deploy(rollout_name, *folders, chosen, settings.seed, environment)
         for name, role in ((reward_name, reward_role(settings.reward)), (rollout_name, rollout_role(settings.rollout))):
             await_pool(name, role, settings.cluster.start_deadline_s)
         return asked, scores
+
+
+class SharedSession:
+    """One Ray session and one pair of pools for runs that differ in their training alone; for the length of the block.
+
+    Starting engines takes longer than a short training. It is started when the first run has something to do.
+    """
+
+    def __init__(self, settings: RunSettings, stages: Collection[str], run: Path) -> None:
+        """Nothing is started yet.
+
+        Args:
+            settings: of one of the runs; decides the cluster and the pools.
+            stages: all that any of them does.
+            run: the folder of that run, which holds the base model that the pools begin with.
+        """
+        self._settings, self._stages, self._run = settings, stages, run
+        self._stack = ExitStack()
+        self._dashboard: str | None = None
+        self._pools: Pools | None = None
+
+    def start(self) -> str:
+        """The URL of the dashboard, as `ray_session`."""
+        if self._dashboard is None:
+            self._dashboard = self._stack.enter_context(ray_session(self._settings, self._stages))
+        return self._dashboard
+
+    def pools(self, guard: Guard) -> Pools:
+        """The pools, looked after by the guard of the run that asks for them."""
+        if self._pools is None:
+            weights = weights_folder(self._settings.cluster, self._run)
+            self._pools = Pools(self._settings, RunFolder(self._run).model("base"), weights, guard)
+        self._pools.watched_by(guard)
+        return self._pools
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, trace)

@@ -19,7 +19,8 @@ import learner.supervised
 from cluster.config import BadInput, RunSettings
 from cluster.data.difficulty import Difficulty, PoolMeasure
 from cluster.data.factory import build
-from cluster.data.sources import Source, open_sources
+from cluster.data.numbered import Source
+from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, read_split
 from cluster.data.teacher import Teacher, open_teacher
 from cluster.evaluation.answering import model_folder
@@ -31,6 +32,7 @@ from cluster.experience.flight import first_in_flight
 from cluster.experience.stream import ExperienceStream, StreamJob
 from cluster.guard import Guard
 from cluster.jobs.placement import learner_role
+from cluster.jobs.transfer import transfer
 from cluster.monitoring.log import MetricsLog
 from cluster.monitoring.progress import counting, following
 from cluster.resuming import flat
@@ -38,14 +40,13 @@ from cluster.runs import RunFolder, link_model
 from cluster.scaling.scaler import Autoscaling
 from cluster.session import (
     Pools,
-    application_names,
     beside_the_driver,
     training_name,
-    weights_folder,
 )
 from cluster.starting import not_started
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
+from learner.transfer import Channel
 from rl.batching import Example
 from rl.prompts import chain_ids, leaves_room, prompt, prompt_ids
 from rl.tokens import load_tokenizer
@@ -70,7 +71,7 @@ class Job:
     @property
     def weights(self) -> Path:
         """Where its policy versions go."""
-        return weights_folder(self.settings.cluster, self.run.path)
+        return self.pools.weights
 
     def stage(self, name: str, work: Callable[[], None]) -> None:
         """Do a stage unless it is done, and note how long it took."""
@@ -246,6 +247,12 @@ def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings
         experience=StreamClient(stream),
         settings=settings,
         learner=job.settings.learner,
+        channel=Channel(
+            transfer(job.settings.learner, job.settings.rollout),
+            job.settings.rollout.tensor_parallel,
+            job.settings.rollout.sync_deadline_s + job.settings.rollout.round_deadline_s,
+            job.settings.rollout.colocated,
+        ),
     )
     _followed(
         job,
@@ -276,7 +283,8 @@ def _stream_job(job: Job, stage: str, rollout: Any, reward: Any, settings: Polic
         token_budget=whole.learner.token_budget,
         packing=whole.learner.packing,
         max_length=whole.rollout.max_length,
-        sync_deadline_s=whole.rollout.sync_deadline_s,
+        group_deadline_s=whole.rollout.group_deadline_s,
+        colocated=whole.rollout.colocated,
         autoscaling=Autoscaling(
             run=whole.name,
             dashboard=run.dashboard or "",
@@ -288,7 +296,7 @@ def _stream_job(job: Job, stage: str, rollout: Any, reward: Any, settings: Polic
         ),
         in_flight=first_in_flight(whole.rollout, settings.group_size),
         adaptive=whole.rollout.in_flight == "adaptive",
-        applications=dict(zip(("rollout", "reward"), application_names(whole.name), strict=False)),
+        applications=job.pools.applications,
         loggers=whole.loggers,
         shown=flat(whole.model_dump(mode="json")),
         evaluation=whole.evaluation,
@@ -319,5 +327,6 @@ def measure(job: Job, stage: str, split: str = "heldout", *, anchors: bool = Tru
             in_flight=job.settings.evaluation.in_flight,
             # The same draws for every model, whatever seed it was trained with.
             seed=job.settings.evaluation.seed,
+            deadline_s=job.settings.rollout.group_deadline_s,
             advance=advance,
         )

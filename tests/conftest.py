@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -67,7 +68,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @dataclass(frozen=True)
 class SmokeRun:
-    """The whole loop, stopped once by Ctrl-C in the middle of RL and started again."""
+    """The whole loop, stopped once by Ctrl-C in the middle of RL and started again; then its only engine is killed."""
 
     folder: Path
     command: list[str]
@@ -75,7 +76,7 @@ class SmokeRun:
     stopped: subprocess.CompletedProcess
     finished: subprocess.CompletedProcess
     left_behind: set[str]
-    """Processes that are there after the stop and were not before the start."""
+    """Processes and files that are there after the stop and the end, and were not before the start."""
 
 
 @contextmanager
@@ -116,21 +117,43 @@ def _descendants():
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
-    """`codereason run configs/smoke.yaml`, interrupted after a few RL steps, then run to its end."""
+    """`codereason run configs/smoke.yaml`, interrupted after a few RL steps, then run to its end, which a kill delays."""
     runs = tmp_path_factory.mktemp("runs")
     command = [sys.executable, "-m", "cluster", "run", str(ROOT / "configs" / "smoke.yaml"), "--runs", str(runs)]
-    folder = runs / "smoke"
-    metrics = folder / "metrics.jsonl"
+    metrics = runs / "smoke" / "metrics.jsonl"
     with watched() as left:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 600
-        while process.poll() is None and time.monotonic() < deadline:
-            if metrics.exists() and metrics.read_text().count('"stage": "rl"') >= 2:
-                break
-            time.sleep(0.05)
+        process = _at_step(command, metrics, 2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-        steps = metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
-    stopped = subprocess.CompletedProcess(command, process.returncode, out, err)
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
-    return SmokeRun(folder, command, steps, stopped, finished, left)
+        stopped = _ended(process, patience_s=120)
+        steps = _steps(metrics)
+        process = _at_step(command, metrics, steps + 1)
+        _kill_below(process.pid, "VLLM::EngineCore")
+        finished = _ended(process, patience_s=900)
+    left |= {name for name in os.listdir("/dev/shm") if runs.name in name and runs.parent.name in name}
+    return SmokeRun(metrics.parent, command, steps, stopped, finished, left)
+
+
+def _at_step(command, metrics, step):
+    """A run that was started and has got so far in RL, or has ended before."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 600
+    while process.poll() is None and _steps(metrics) < step and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
+
+
+def _steps(metrics):
+    return metrics.read_text().count('"stage": "rl"') if metrics.exists() else 0
+
+
+def _ended(process, patience_s):
+    out, err = process.communicate(timeout=patience_s)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _kill_below(pid, words):
+    """Kill the processes below this one that are called so."""
+    for one in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if words in " ".join(one.cmdline()):
+                one.kill()

@@ -163,11 +163,11 @@ def _fresh(settings: RewardSettings) -> Sandbox:
 
 
 def _masked(row: Row) -> bool:
-    """Whether the machinery failed on the row, so that nothing was learned from it."""
+    """Whether the machinery failed on the row, so that nothing was learned from it: one that has rewards is no such row."""
     verdict = text(row.path, row.line, row.fields, "verdict")
     if verdict not in list(Verdict):
         raise BadInput(f"{row.path}:{row.line}: verdict must be one of {', '.join(Verdict)}, not {verdict!r}")
-    return Verdict(verdict).is_fault
+    return Verdict(verdict).is_fault and (row.fields.get("final_reward"), row.fields.get("step_rewards")) == (0, [])
 
 
 def difference(row: Row, problems: "Mapping[str, Problem]", sandbox: Sandbox) -> Difference | NotExecuted | None:

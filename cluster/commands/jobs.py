@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from cluster.runs import RunFolder, find_run
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
+    from cluster.jobs.scaling import Pool, PoolState
     from cluster.jobs.submission import Cluster
 
 JobName = Annotated[str, typer.Argument(help="A submission id, or the name of a run: the newest job of it.")]
@@ -38,9 +40,13 @@ def submit(
             help="Folder for runs, as the cluster's nodes see it; ./runs on this machine.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print where the workers would go, by what the cluster has; send nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a run as a job of a Ray cluster. The job goes on when this command ends."""
+    from cluster.jobs.placement import require, table
     from cluster.jobs.submission import Cluster, given_address, is_elsewhere
 
     settings = load(config, overrides or [])
@@ -49,6 +55,11 @@ def submit(
         raise BadInput(f"{where}: a cluster elsewhere wants --runs FOLDER, a folder that all its nodes see at that path")
     folder = (runs or Path("runs")).absolute()
     cluster = Cluster(address)
+    if dry_run:
+        placement = cluster.placement(settings, folder)
+        typer.echo(json.dumps(asdict(placement) | {"fits": placement.fits}) if as_json else table(placement))
+        require(placement)
+        return
     job = cluster.submit(settings, folder)
     shown = json.dumps({"job": job, "run": str(folder / settings.name)})
     typer.echo(shown if as_json else f"job {job}", err=as_json and follow)
@@ -162,13 +173,19 @@ def scale(
         live.settle(
             wanted,
             wait,
-            lambda states: typer.echo(
-                ", ".join(f"{pool} {state.running} of {wanted[pool]}" for pool, state in states.items()), err=True
-            ),
+            lambda states: typer.echo(_counts(states), err=True),
         )
-    states = {pool: asdict(state) for pool, state in live.states().items()}
-    shown = ", ".join(f"{pool} {state['running']} of {state['wanted']}" for pool, state in states.items())
-    typer.echo(json.dumps(states) if as_json else shown)
+    states = live.states()
+    found = {pool: asdict(state) for pool, state in states.items()}
+    typer.echo(json.dumps(found) if as_json else _counts(states))
+
+
+def _counts(states: "Mapping[Pool, PoolState]") -> str:
+    """How many replicas there are of those that there should be, and what keeps them away."""
+    return ", ".join(
+        f"{pool} {state.running} of {state.wanted}" + (f" ({' '.join(state.told.split())})" if state.told else "")
+        for pool, state in states.items()
+    )
 
 
 def live_run(run: str, runs: Path, address: str | None) -> tuple[str, str]:

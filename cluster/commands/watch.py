@@ -1,6 +1,7 @@
 """`codereason status` and `codereason dashboard`: how a run is doing."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from cluster.commands.options import Address, AsJson, Runs
 from cluster.config import BadInput
-from cluster.runs import find_run
+from cluster.runs import RunFolder, find_run
 
 _ANSWER_S = 5.0
 """A run's folder tells enough to not wait long for its cluster."""
@@ -30,9 +31,23 @@ def status(
     if folder is None and job is None:
         raise BadInput(f"{run}: no run there (config.yaml is missing in {runs / run}), and no job of that name on a cluster")
     found: dict[str, Any] = {} if folder is None else status_of(folder)
+    if folder is not None and (workers := _workers(folder, found["name"])):
+        found["workers"] = workers
     if job is not None:
         found["job"] = job
     typer.echo(json.dumps(found) if as_json else shown(found))
+
+
+def _workers(folder: Path, name: str) -> dict[str, Any]:
+    """The replicas of a run that goes on, by pool; none where its cluster does not tell."""
+    from cluster.jobs.scaling import LivePools
+
+    url = RunFolder(folder.resolve()).dashboard
+    try:
+        return {pool: asdict(state) for pool, state in LivePools(name, url, _ANSWER_S).states().items()} if url else {}
+    except (BadInput, OSError):
+        # Whoever may only read the folder cannot ask whether somebody is at it.
+        return {}
 
 
 def _job(run: str, address: str | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from cluster.jobs.estimate import (
     Architecture,
     architecture,
     gib,
+    host_bytes,
     learner_bytes,
     rollout_bytes,
     scratch_architecture,
@@ -25,6 +26,8 @@ from cluster.jobs.placement import table as placement_table
 
 _STORED = 2
 """Bytes of a weight on the hub: models are published in bfloat16."""
+
+_HOST = "learner, in host memory"
 
 
 def sizes_of(settings: RunSettings) -> Architecture:
@@ -78,11 +81,13 @@ def downloads(settings: RunSettings, model: Architecture) -> dict[str, float | N
 def estimated(settings: RunSettings) -> dict[str, Any]:
     """What needs no cluster. Raises BadInput where the model's sizes are unknown."""
     model = sizes_of(settings)
+    host = host_bytes(model, settings.learner)
     return {
         "config": settings.model_dump(mode="json"),
         "parameters": model.parameters,
         "gib": {
             "learner": gib(learner_bytes(model, settings.learner, reference=settings.rl.kl > 0)),
+            **({_HOST: gib(host)} if host else {}),
             "rollout": gib(rollout_bytes(model, settings.rollout)),
         },
         "downloads": downloads(settings, model),
@@ -100,7 +105,7 @@ def show_dry_run(settings: RunSettings, placement: Plan, console: Console, as_js
     table = Table(title=f"{found['parameters']:,} parameters; GiB per {per}, an estimate", title_justify="left")
     for column in ("worker", "part", "GiB"):
         table.add_column(column)
-    counts = {"learner": settings.learner.workers, "rollout": settings.rollout.replicas}
+    counts = {"learner": settings.learner.workers, _HOST: settings.learner.workers, "rollout": settings.rollout.replicas}
     for worker, parts in found["gib"].items():
         for part, size in parts.items():
             table.add_row(f"{counts[worker]} x {worker}" if part == next(iter(parts)) else "", part, f"{size:,.2f}")

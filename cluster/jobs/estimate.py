@@ -79,7 +79,7 @@ def learner_bytes(model: Architecture, settings: LearnerSettings, *, reference: 
     """Bytes that one learner worker holds while it trains, by parts.
 
     ZeRO spreads optimizer state from stage 1, gradients from stage 2 and weights from stage 3 over the workers. Activations
-    are those of one micro-batch of `token_budget` tokens. What is offloaded is the host's to hold, and not counted. With
+    are those of one micro-batch of `token_budget` tokens. What is offloaded is the host's to hold: `host_bytes`. With
     adapters there is no gradient and no optimizer state but theirs, which are too small to count.
 
     Args:
@@ -102,6 +102,19 @@ def learner_bytes(model: Architecture, settings: LearnerSettings, *, reference: 
         "activations": activation_bytes(model, settings, width),
         **({"reference": weights} if reference else {}),
     }
+
+
+def host_bytes(model: Architecture, settings: LearnerSettings) -> dict[str, int]:
+    """Bytes of host memory that one learner worker's offloaded parts take; none where nothing is offloaded."""
+    if settings.offload == "none":
+        return {}
+    width = _BYTES[settings.precision]
+    found = {}
+    if settings.lora is None:
+        found["optimizer"] = model.parameters * (_ADAM + (_MASTER if width < 4 else 0)) // settings.workers
+    if settings.offload == "all":
+        found["weights"] = model.parameters * width // settings.workers
+    return found
 
 
 _SPREAD_FROM = {"optimizer": 1, "gradients": 2, "weights": 3}

@@ -60,6 +60,11 @@ class Plan:
         return not any(self.missing(role) for role in self.roles)
 
 
+def stages_of(settings: RunSettings) -> list[str]:
+    """The stages of a whole run."""
+    return ["data", "base", "sft", "sft_evaluation", "rl", "rl_evaluation", *settings.controls]
+
+
 def roles(settings: RunSettings, stages: Collection[str]) -> list[Role]:
     """Who works at the same time in the stages that are left of a run."""
     measures = settings.data.filters.difficulty is not None
@@ -160,18 +165,20 @@ def require(found: Plan) -> None:
 
 
 def _advice(found: Plan) -> str:
-    for role in found.roles:
-        if not found.missing(role):
-            continue
+    missing = [role for role in found.roles if found.missing(role)]
+    for role in missing:
         if not any(_room(node.resources, role.each) for node in found.nodes):
             return (
                 f"change: no single node has {show(role.each)} for one {role.name}: lower what it takes, or add such a node"
             )
+    added = ", ".join(f"{found.missing(role)} x {show(role.each)}" for role in missing)
+    # Others, too, may take what is missing.
+    for role in [*missing, *(role for role in found.roles if role not in missing)]:
         others = [other for other in found.roles if other != role]
         for count in range(role.count - 1, 0, -1):
             if plan([*others, Role(role.name, count, role.each, role.setting)], found.nodes).fits:
-                return f"change: {role.setting}={count} fits, or add {found.missing(role)} x {show(role.each)}"
-    return "change: fewer or smaller workers, or more nodes"
+                return f"change: {role.setting}={count} fits, or add {added}"
+    return f"change: fewer or smaller workers, or add {added}"
 
 
 def show(resources: Resources) -> str:

@@ -24,6 +24,8 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.config import BadInput, RunSettings, SplitSettings, dump
 from cluster.jobs.asking import ANSWER_S, Result, ask
+from cluster.jobs.placement import Node, Plan, nodes_of, plan, require, roles, stages_of
+from cluster.runs import RunFolder
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = ("rl", "rollout", "reward", "learner", "cluster")
@@ -35,6 +37,8 @@ _UPLOAD_S = 300.0
 _READY_S = 120.0
 """How long a cluster that has just started may take until it runs jobs."""
 _LOOK_EVERY_S = 0.5
+_MOST_NODES = 10_000
+"""As many as Ray tells of at a time."""
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
@@ -61,11 +65,34 @@ class Cluster:
         logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
         self._client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(address))
 
+    def nodes(self) -> list[Node]:
+        """The machines of the cluster and what they have."""
+        told = self._ask(lambda: self._client._do_request("GET", "/api/v0/nodes", params={"limit": _MOST_NODES}))
+        if told.status_code != 200 or not told.json()["result"]:
+            raise BadInput(f"{self._where}: does not tell what its nodes have: {' '.join(told.text.split())[:200]}")
+        return nodes_of(
+            [
+                {
+                    "Alive": True,
+                    "NodeManagerAddress": node["node_ip"],
+                    "NodeID": node["node_id"],
+                    "Resources": node["resources_total"],
+                }
+                for node in told.json()["data"]["result"]["result"]
+                if node["state"] == "ALIVE"
+            ]
+        )
+
+    def placement(self, settings: RunSettings, runs: Path) -> Plan:
+        """Where the workers of what is left of a run would go; of all of it, where its folder is not seen from here."""
+        done = RunFolder(runs / settings.name).finished_stages()
+        return plan(roles(settings, [stage for stage in stages_of(settings) if stage not in done]), self.nodes())
+
     def submit(self, settings: RunSettings, runs: Path) -> str:
         """Send a run there; returns its submission id.
 
         Raises:
-            BadInput: the run is being carried out by another job, or the cluster takes no job.
+            BadInput: the run is being carried out by another job, the cluster has no place for its workers, or takes no job.
         """
         run = str(runs / settings.name)
         for job in self.jobs():
@@ -73,6 +100,9 @@ class Cluster:
                 raise BadInput(
                     f"{run}: job {job.submission_id} is at this run; stop it first, or give this one another name"
                 )
+        if not settings.cluster.wait_for_nodes_s:
+            # A driver without a place would not even come to say so.
+            require(self.placement(settings, runs))
         with tempfile.TemporaryDirectory(prefix="codereason-job-") as folder:
             stage(settings, Path(folder), Path.cwd())
             sent: dict[str, Any] = {
@@ -87,17 +117,19 @@ class Cluster:
 
     def jobs(self) -> list[JobDetails]:
         """Our jobs, the newest first."""
-        jobs = self._ask(self._client.list_jobs)
-        ours = [job for job in jobs if job.submission_id and "codereason" in (job.metadata or {})]
-        return sorted(ours, key=lambda job: job.start_time or 0, reverse=True)
+        return [job for job in self._submitted() if "codereason" in (job.metadata or {})]
+
+    def _submitted(self) -> list[JobDetails]:
+        jobs = [job for job in self._ask(self._client.list_jobs) if job.submission_id]
+        return sorted(jobs, key=lambda job: job.start_time or 0, reverse=True)
 
     def find(self, name: str) -> JobDetails:
-        """The job with this submission id, or the newest of the run with this name.
+        """The job with this submission id, whoever sent it, or the newest of the run with this name.
 
         Raises:
             BadInput: there is none.
         """
-        jobs = self.jobs()
+        jobs = self._submitted()
         for job in jobs:
             if name in (job.submission_id, (job.metadata or {}).get("codereason")):
                 return job

@@ -18,6 +18,7 @@ from cluster.monitoring.metrics import (
     PHASE,
     PHASE_SECONDS,
     QUEUE,
+    RESTARTS,
     REWARD_POOL,
     ROW,
     SCALINGS,
@@ -33,6 +34,8 @@ UID = "codereason"
 
 _RUN = '{run=~"$run", stage=~"$stage"}'
 _ENGINE = '{model_name=~"$run-.+"}'
+_RUNNING = '{run=~"$run", stage=~"$stage", state="RUNNING"}'
+_LEARNER = '{run=~"$run", stage=~"$stage", pool="learner"}'
 _WIDTH, _HEIGHT, _COLUMNS = 12, 8, 24
 _UNITS = {"share": "percentunit", "s": "s", "ms": "ms"}
 
@@ -100,20 +103,29 @@ def panels() -> Iterator[tuple[str, list[Panel]]]:
     yield "Workers", _workers()
 
 
+def _counted(metric: Metric, by: str, others: str) -> str:
+    """A counter, and 0 where it has none of those that `others` has: one that never counted is not told of at all."""
+    return f"{metric.exported}{_RUN} or on (run, stage, {by}) 0 * {others}"
+
+
 def _workers() -> list[Panel]:
     executions, *gauges = REWARD_POOL
     by_name = {metric.name.removeprefix("codereason_reward_"): metric.exported for metric in gauges}
     return [
         Panel("Workers", WORKERS.help, [(f"{WORKERS.exported}{_RUN}", "{{pool}} {{state}}")]),
         Panel("Restarts", "Learner and zygotes, and replicas that Ray Serve started.", [
-            (f"ray_codereason_restarts_total{_RUN}", "{{pool}}"),
+            (_counted(RESTARTS, "pool", f"{WORKERS.exported}{_LEARNER}"), "{{pool}}"),
             (f"sum({by_name['restarts']})", "zygotes"),
             ('sum by (application) (ray_serve_deployment_replica_starts_total)', "replicas of {{application}}"),
         ]),
         Panel("Sizes that load sets", WANTED.help, [(f"{WANTED.exported}{_RUN}", "{{pool}}")]),
         Panel("What sizes are decided by", LOAD.help, [(f"{LOAD.exported}{_RUN}", "{{pool}} {{signal}}")]),
-        Panel("Changes of size by load", SCALINGS.help, [(f"{SCALINGS.exported}{_RUN}", "{{pool}} {{cause}}")]),
-        Panel("Lost calls", LOST.help, [(f"{LOST.exported}{_RUN}", "{{pool}}")]),
+        Panel("Changes of size by load", SCALINGS.help, [
+            (_counted(SCALINGS, "pool", f"{WANTED.exported}{_RUN}"), "{{pool}} {{cause}}")
+        ]),
+        Panel("Lost calls", LOST.help, [
+            (_counted(LOST, "pool", f"{WORKERS.exported}{_RUNNING}"), "{{pool}}")
+        ]),
         Panel("Programs run per second", executions.help, [
             (f"sum by (verdict) (rate({executions.exported}[1m]))", "{{verdict}}")
         ]),
@@ -166,9 +178,8 @@ def _of_engines() -> Iterator[Panel]:
         (quantile(0.5, "e2e_request_latency_seconds"), "last token, p50"),
         (quantile(0.99, "e2e_request_latency_seconds"), "last token, p99"),
     ], "s")  # fmt: skip
-    yield Panel(
-        "Sequences put back", OF_ENGINES["ray_vllm_num_preemptions_total"], [(of("num_preemptions_total"), "{{ReplicaId}}")]
-    )
+    put_back = f"{of('num_preemptions_total')} or on (ReplicaId) 0 * {of('num_requests_running')}"
+    yield Panel("Sequences put back", OF_ENGINES["ray_vllm_num_preemptions_total"], [(put_back, "{{ReplicaId}}")])
 
 
 def dashboard() -> dict[str, Any]:

@@ -135,6 +135,10 @@ def shown(found: Mapping[str, Any]) -> str:
         told = ("final_reward", "step_accuracy", "validation_accuracy", "staleness", "rollout_mismatch", "sync_mismatch")
         lines.append("last     " + ", ".join(f"{key} {found['last'][key]:.3g}" for key in told if key in found["last"]))
         lines += [f"{'health' if not index else '':<8} {line}" for index, line in enumerate(found["health"] or ["well"])]
+    for index, (pool, state) in enumerate(found.get("workers", {}).items()):
+        why = f"; Serve says: {' '.join(state['told'].split())}" if state["told"] else ""
+        others = f", {state['others']} starting or draining" if state["others"] else ""
+        lines.append(f"{'' if index else 'workers':<8} {pool} {state['running']} of {state['wanted']}{others}{why}")
     for row in found.get("scalings", ()):
         lines.append(
             f"scaled   {row['pool']} from {row['from']} to {row['to']} ({row['cause']}), {row['time']}: {row['reason']}"

@@ -31,6 +31,7 @@ from cluster.scaling.policy import (
 from cluster.scaling.sights import Sight, Sights, reward_load, rollout_load
 from cluster.settings import ClusterSettings
 from reward.settings import RewardSettings
+from rollout.settings import Load as EngineLoad
 from rollout.settings import RolloutSettings
 
 _LOOK_EVERY_S = 5.0
@@ -132,8 +133,8 @@ class Scaler:
         return Sight(time.monotonic(), self._updates(), self._activity.accounts(), kv_cache)
 
     async def _kv_cache(self) -> float | None:
-        """The largest share that an engine used since the last look; None if none tells."""
-        asked = self._rollout.broadcast("kv_cache").results_async(return_exceptions=True)
+        """The share that the fullest engine uses; None if none tells."""
+        asked = self._rollout.broadcast("load").results_async(return_exceptions=True)
         return await fullest(asked)
 
     def _tell(self, pool: Pool, before: int, decision: Decision) -> None:
@@ -179,7 +180,7 @@ class Scaler:
 
 
 async def fullest(asked: Awaitable[list[Any]]) -> float | None:
-    """The largest of the shares that replicas answer; None where none tells within a few seconds.
+    """The largest of the shares of their caches that replicas tell; None where none does within a few seconds.
 
     A replica that is gone is Serve's to replace and tells nothing; what else one raises is raised.
     """
@@ -190,4 +191,4 @@ async def fullest(asked: Awaitable[list[Any]]) -> float | None:
     for one in told:
         if isinstance(one, BaseException) and not isinstance(one, RayActorError):
             raise one
-    return max((one for one in told if isinstance(one, float)), default=None)
+    return max((one.cache for one in told if isinstance(one, EngineLoad)), default=None)

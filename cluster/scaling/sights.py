@@ -22,7 +22,7 @@ class Sight:
     """Batches that the learner has taken."""
     phases: Mapping[str, Account]
     kv_cache: float | None = None
-    """Largest share of its key-value cache that an engine used since the look before; None if none told."""
+    """Share of its key-value cache that the fullest engine uses; None if none told."""
 
 
 class Sights:

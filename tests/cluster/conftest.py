@@ -1,75 +1,45 @@
-"""A Ray head of our own, as `ray start` makes it: with its job server, its metrics, on loopback, with a token."""
-
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
+"""What the tests of whole runs share: a Ray head, a run that was left alone, and how long recoveries took."""
 
 import pytest
-import requests
-
-
-@dataclass(frozen=True)
-class Head:
-    """Where it is, and the environment of a process that may talk to it."""
-
-    url: str
-    address: str
-    environment: dict[str, str]
-    session: Path
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+from chaos import failures, finished, start
+from heads import ray_head
 
 
 @pytest.fixture(scope="module")
 def head():
     """It ends with a file's last test, not with the process: tests of other files count what is left of theirs."""
-    folder = tempfile.mkdtemp(prefix="ray-")
-    port, dashboard, agent, metrics = (free_port() for _ in range(4))
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment = {
-        **ours,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    log = Path(folder) / "head.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [
-                Path(sys.executable).parent / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1",
-                f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}",
-                f"--metrics-export-port={metrics}", f"--temp-dir={folder}", "--num-cpus=2", "--resources={\"head\": 1}",
-                "--object-store-memory=100000000",
-            ],
-            env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{dashboard}"
-    try:
-        deadline = time.monotonic() + 300
-        while "Ray runtime started" not in log.read_text() or not _answers(url):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.5)
-        yield Head(url, f"127.0.0.1:{port}", environment, Path(folder) / "session_latest")
-    finally:
-        process.terminate()
-        process.wait(timeout=120)
-        shutil.rmtree(folder, ignore_errors=True)
+    with ray_head("127.0.0.1") as found:
+        yield found
 
 
-def _answers(url):
-    try:
-        return requests.get(f"{url}/api/version", timeout=5).status_code in (200, 401)
-    except requests.RequestException:
-        return False
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A run that was left alone."""
+    runs = tmp_path_factory.mktemp("runs")
+    finished(start(runs, "whole"))
+    return runs / "whole"
+
+
+@pytest.fixture
+def recovered(request):
+    """Takes note of a run's failures, to be shown when all tests are done; gives them."""
+
+    def note(run):
+        found = failures(run)
+        request.node.user_properties += [("recovery", one) for one in found.items()]
+        return found
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How long what was killed took to work again."""
+    lines = [
+        f"{one[1]:7.1f} s  {one[0]:<11} {report.nodeid.partition('::')[2]}"
+        for report in terminalreporter.getreports("passed")
+        for name, one in report.user_properties
+        if name == "recovery"
+    ]
+    if lines:
+        terminalreporter.section("seconds until it worked again")
+        terminalreporter.write_line("\n".join(lines))

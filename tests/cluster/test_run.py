@@ -20,6 +20,9 @@ def test_ctrl_c_ends_cleanly(smoke_run):
     assert smoke_run.stopped.returncode == 130, smoke_run.stopped.stderr[-2000:]
     assert smoke_run.stopped.stderr.strip().endswith("goes on from the last checkpoint")
     assert "Traceback" not in smoke_run.stopped.stderr
+
+
+def test_neither_a_stop_nor_a_kill_leaves_processes_or_shared_memory(smoke_run):
     assert smoke_run.left_behind == set()
 
 
@@ -29,6 +32,15 @@ def test_the_second_start_resumes_and_finishes(smoke_run):
     steps = [row["step"] for row in rows(smoke_run, "rl")]
     assert steps == list(range(1, 7))
     assert 2 <= smoke_run.steps_when_stopped < 6
+
+
+def test_an_engine_that_is_killed_is_replaced_and_told_of(smoke_run):
+    (failure,) = json.loads((smoke_run.folder / "summary.json").read_text())["failures"]
+    assert failure["part"] == "rollout"
+    assert 0 < failure["recovery_s"] < 240
+    assert "\nrollout: " in smoke_run.finished.stdout
+    assert "\nrollout: recovered after " in smoke_run.finished.stdout
+    assert {row["masked"] for row in rows(smoke_run, "rl")} == {0}, "a fault became no reward, and cost no sample"
 
 
 def test_a_third_start_has_nothing_to_do(smoke_run):

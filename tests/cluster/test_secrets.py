@@ -46,6 +46,17 @@ def test_names_that_only_look_alike(name):
         ("https://user:${PASSWORD}@HOST", False),
         ("https://HOST/a@b:c", False),
         ("someone@HOST", False),
+        ("s3://WHO:ab/cd@BUCKET/x", True),
+        ("s3://WHO:ab%2Fcd@BUCKET/x", True),
+        ("http://HOST:8000/v1@x", False),
+        ("http://HOST:8000/v1/a:b@x", False),
+        ("abfs://runs@HOST/x?account_key=abc", True),
+        ("abfs://runs@HOST/x?tls=true&sas_token=abc", True),
+        ("https://HOST/a.whl?sv=1&sig=abc", True),
+        ("https://HOST/v1?api_key=${KEY}", False),
+        ("s3://BUCKET/x?region=here&scheme=http&endpoint_override=HOST:9000", False),
+        ("https://HOST/a?tokenizer=x#key=y", False),
+        ("no address?token=x", False),
     ],
 )
 def test_passwords_in_addresses(text, secret):

@@ -176,6 +176,15 @@ def test_what_a_row_says_of_its_problem_does_not_decide(audit, run):
     assert out.startswith(f"{place}: instrumented: ")
 
 
+@pytest.mark.parametrize("claim", [{"final_reward": 1.0, "step_rewards": []}, {"final_reward": 0.0, "step_rewards": [1.0]}])
+def test_a_masked_row_that_has_rewards_is_executed(audit, run, claim):
+    change(run, 1, 1, verdict="sandbox_error", **claim)
+    status, out, _ = audit(run.path)
+    assert status == 1
+    assert 'verdict: "sandbox_error" is stored' in out
+    assert "0 masked ones left out" in out
+
+
 def test_masked_rows_are_no_rewards(audit, run):
     change(run, 1, 1, verdict="sandbox_error", final_reward=0.0, step_rewards=[])
     status, out, _ = audit(run.path)

@@ -11,7 +11,16 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from cluster.config import BadInput, load
 from cluster.jobs.dry_run import estimated
-from cluster.jobs.estimate import PUBLISHED, Architecture, activation_bytes, architecture, gib, learner_bytes, rollout_bytes
+from cluster.jobs.estimate import (
+    PUBLISHED,
+    Architecture,
+    activation_bytes,
+    architecture,
+    gib,
+    host_bytes,
+    learner_bytes,
+    rollout_bytes,
+)
 from cluster.runs import link_model
 from learner.settings import LearnerSettings
 from rollout.settings import RolloutSettings
@@ -55,6 +64,24 @@ def test_zero_spreads_one_part_after_the_other():
         assert found["reference"] == 2 * count
     whole = learner_bytes(SMALL, LearnerSettings(workers=1, zero_stage=0, token_budget=64), reference=False)
     assert (whole["weights"], whole["optimizer"], "reference" in whole) == (4 * count, 8 * count, False)
+
+
+def test_what_is_offloaded_is_in_host_memory():
+    count = SMALL.parameters
+    given = {"workers": 4, "zero_stage": 3, "dtype": "bfloat16", "token_budget": 64}
+    assert host_bytes(SMALL, LearnerSettings(**given)) == {}
+    assert host_bytes(SMALL, LearnerSettings(**given, offload="optimizer")) == {"optimizer": 12 * count // 4}
+    assert host_bytes(SMALL, LearnerSettings(**given, offload="all")) == {
+        "optimizer": 12 * count // 4,
+        "weights": 2 * count // 4,
+    }
+
+
+def test_the_recipe_that_offloads_says_what_its_host_must_hold():
+    # Twelve bytes of each parameter, over four workers.
+    found = estimated(load(ROOT / "configs" / "qwen2.5-coder-14b.yaml", []))["gib"]
+    assert found["learner, in host memory"] == {"optimizer": 41.27, "all": 41.27}
+    assert "learner, in host memory" not in estimated(load(ROOT / "configs" / "qwen2.5-coder-7b.yaml", []))["gib"]
 
 
 def test_activations_and_keys_and_values_by_hand():

@@ -227,7 +227,7 @@ def quick(tmp_path):
     )
     script.chmod(0o755)
     config = yaml.safe_load(SMOKE.read_text())
-    config["cluster"] |= {"python": str(script), "driver_cpus": 0.5, "driver_resources": {"head": 0.1}}
+    config["cluster"] |= {"python": str(script), "driver_cpus": 0.25, "driver_resources": {"head": 0.1}}
     path = tmp_path / "quick.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -283,7 +283,8 @@ def test_the_plain_way_works_and_a_job_runs_on_the_cluster_it_was_sent_to(head):
     ray = Path(sys.executable).parent / "ray"
     excludes = json.dumps({"excludes": [".venv", "runs", "build", ".git"]})
     sent = subprocess.run(
-        [ray, "job", "submit", "--address", head.url, "--working-dir", ROOT, "--runtime-env-json", excludes,
+        [ray, "job", "submit", "--address", head.url, "--submission-id", "plain", "--working-dir", ROOT,
+         "--runtime-env-json", excludes,
          "--", sys.executable, "-m", "cluster", "run", "configs/smoke.yaml", "--dry-run"],
         env=head.environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
@@ -291,6 +292,41 @@ def test_the_plain_way_works_and_a_job_runs_on_the_cluster_it_was_sent_to(head):
     assert "learner     2 x {CPU 0.5}" in sent.stdout
     # The custom resource is this head's own.
     assert "{CPU 2, head 1}" in sent.stdout
+    assert "{CPU 2, head 1}" in ask(head, "logs", "plain").stdout
+
+
+def test_a_dry_run_asks_the_cluster_what_it_has_and_sends_nothing(head, quick, tmp_path):
+    asked = "submit", quick, "name=dry", "--runs", tmp_path, "--dry-run"
+    shown = ask(head, *asked)
+    assert shown.returncode == 0, shown.stderr
+    assert "driver      1 x {CPU 0.25, head 0.1}" in shown.stdout
+    assert "{CPU 2, head 1}" in shown.stdout
+    found = json.loads(ask(head, *asked, "--json").stdout)
+    assert found["fits"]
+    assert [sum(found["placed"][role].values()) for role in ("learner", "rollout", "reward", "driver")] == [2, 1, 1, 1]
+    assert list(tmp_path.glob("dry*")) == []
+    assert "dry" not in [job["name"] for job in json.loads(ask(head, "list", "--json").stdout)]
+
+
+@pytest.mark.parametrize(
+    ("change", "short", "advice"),
+    [
+        (
+            "rollout.replicas=2",
+            "1 reward, 1 driver",
+            "change: learner.workers=1 fits, or add 1 x {CPU 0.25}, 1 x {CPU 0.25, head",
+        ),
+        ("cluster.driver_resources={nowhere: 1}", "1 driver", "no single node has {CPU 0.25, nowhere 1} for one driver"),
+    ],
+)
+def test_what_has_no_place_is_one_line_at_once_and_is_not_sent(head, quick, tmp_path, change, short, advice):
+    for options in ([], ["--dry-run"]):
+        refused = ask(head, "submit", quick, "name=large", change, "--runs", tmp_path, *options)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert refused.stderr.startswith(f"codereason: the cluster has no place for {short}; asked: learner 2 x {{CPU 0.5}}")
+        assert "there: 127.0.0.1 has {CPU 2, head 1}" in refused.stderr
+        assert advice in refused.stderr
+    assert "large" not in [job["name"] for job in json.loads(ask(head, "list", "--json").stdout)]
 
 
 def test_a_name_nobody_has_is_one_line_and_status_2(head):

@@ -1,4 +1,4 @@
-"""A cluster of several nodes on one machine, each with a resource of its own: every pool stays on its node."""
+"""A cluster of several hosts on one machine, each with a network and a resource of its own: every pool stays on its host."""
 
 import json
 import os
@@ -14,25 +14,9 @@ from pathlib import Path
 import pytest
 
 from cluster.runs import read_jsonl
+from tests.cluster.hosts import Network, namespaces
 
 ROOT = Path(__file__).parents[3]
-
-NODES = """
-import json, sys
-from ray.cluster_utils import Cluster
-
-port, *kinds = sys.argv[1:]
-shared = {"node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
-head = {"num_cpus": 1, "resources": {"driver": 1}, "include_dashboard": True, "dashboard_port": int(port)}
-cluster = Cluster(initialize_head=True, head_node_args={**shared, **head})
-for kind in kinds:
-    name, count = kind.split("=")
-    cluster.add_node(num_cpus=1, resources={name: int(count)}, **shared)
-cluster.wait_for_nodes()
-print(json.dumps({"address": cluster.address, "dashboard": f"http://{cluster.webui_url}"}), flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
 
 WHERE = """
 import json, sys
@@ -49,31 +33,55 @@ WORKERS = {"rollout": "ServeReplica:nodes-rollout:rollout", "reward": "ServeRepl
 LEARNER = "RayTrainWorker"
 
 
-class Nodes:
-    """A head for the driver and three nodes for the workers; four raylets."""
+KINDS = {"driver": 1, "rollout": 2, "reward": 4, "learner": 1}
+"""How much of its own resource each host has."""
 
-    def __init__(self, folder, port):
+
+class Nodes:
+    """A head for the driver and three nodes for the workers; four raylets, each in a network of its own."""
+
+    def __init__(self, hosts, folder):
         ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.environment = {
             **ours,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_TMPDIR": folder,
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        self.process = self.start("-c", NODES, str(port), "rollout=2", "reward=4", "learner=1", stdin=subprocess.PIPE)
-        told = self.process.stdout.readline()
-        assert told, self.process.communicate(timeout=60)
-        self.address, self.dashboard = json.loads(told).values()
+        self.hosts, self.folder = hosts, Path(folder)
+        self.address = f"{hosts[0].address}:6379"
+        self.raylets = []
+
+    def begin(self):
+        """Start a raylet on every host; the run waits for them."""
+        for host, (kind, count) in zip(self.hosts, KINDS.items(), strict=True):
+            place = [f"--address={self.address}"]
+            if host is self.hosts[0]:
+                place = ["--head", "--port=6379", "--dashboard-host=127.0.0.1", f"--temp-dir={self.folder}"]
+            command = [
+                Path(sys.executable).parent / "ray", "start", "--block", *place, f"--node-ip-address={host.address}",
+                "--num-cpus=1", f"--resources={json.dumps({kind: count})}", "--object-store-memory=80000000",
+            ]  # fmt: skip
+            log = self.folder / f"{kind}.log"
+            with log.open("w") as out:
+                raylet = subprocess.Popen(
+                    [*host.prefix, *command], env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                )
+            self.raylets.append(raylet)
+            until(raylet, lambda log=log: "Ray runtime started" in log.read_text(), f"{kind} did not start", log, 120)
+
+    def end(self):
+        for raylet in reversed(self.raylets):
+            raylet.terminate()
+            raylet.wait(timeout=60)
 
     def start(self, *arguments, **options):
-        return subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-        )  # fmt: skip
+        """A process on the head."""
+        command = [*self.hosts[0].prefix, sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, text=True, **options)
 
     def answer(self, *arguments, status=0):
-        process = self.start(*arguments)
+        process = self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=300)
         assert process.returncode == status, err
         return out if status == 0 else err
@@ -87,22 +95,24 @@ class Nodes:
 
 @pytest.fixture
 def nodes():
-    from tests.cluster.conftest import free_port
-
+    if not namespaces():
+        pytest.skip("network namespaces cannot be made here")
     folder = tempfile.mkdtemp(prefix="ray-")
-    nodes = Nodes(folder, free_port())
-    try:
-        yield nodes
-    finally:
-        nodes.process.communicate(timeout=120)
-        shutil.rmtree(folder, ignore_errors=True)
+    with Network(len(KINDS)) as hosts:
+        nodes = Nodes(hosts, folder)
+        try:
+            nodes.begin()
+            yield nodes
+        finally:
+            nodes.end()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def until(process, reached, what, within_s=300):
+def until(process, reached, what, log, within_s=600):
     deadline = time.monotonic() + within_s
     while not (found := reached()):
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        assert time.monotonic() < deadline, what
+        assert process.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, f"{what}: {log.read_text()[-3000:]}"
         time.sleep(1)
     return found
 
@@ -110,20 +120,23 @@ def until(process, reached, what, within_s=300):
 @pytest.mark.slow
 def test_every_pool_stays_where_it_belongs_by_whichever_hand_it_grows(nodes, tmp_path):
     run = tmp_path / "nodes"
-    process = nodes.start(
-        "-m", "cluster", "train", "configs/smoke.yaml", "--runs", str(tmp_path), "name=nodes", "rl.steps=2000",
-        f"cluster.address={nodes.address}", "cluster.grow_after_s=2", "learner.workers=1", "evaluation.every=null",
-        "rollout.resources={rollout: 1}", "reward.resources={reward: 1}", "learner.resources={learner: 1}",
-        "rollout.max_replicas=2", "rollout.wait_above=0.05",
-    )  # fmt: skip
+    log = tmp_path / "console"
+    with log.open("w") as out:
+        process = nodes.start(
+            "-m", "cluster", "train", "configs/smoke.yaml", "--runs", str(tmp_path), "name=nodes", "rl.steps=2000",
+            f"cluster.address={nodes.address}", "cluster.grow_after_s=2", "learner.workers=1", "evaluation.every=null",
+            "rollout.resources={rollout: 1}", "reward.resources={reward: 1}", "learner.resources={learner: 1}",
+            "rollout.max_replicas=2", "rollout.wait_above=0.05", "cluster.wait_for_nodes_s=120",
+            stdout=out, stderr=out,
+        )  # fmt: skip
     try:
-        (grown,) = until(process, lambda: read_jsonl(run / "scaling.jsonl"), "load brought no engine")
+        (grown,) = until(process, lambda: read_jsonl(run / "scaling.jsonl"), "load brought no engine", log)
         assert (grown["pool"], grown["from"], grown["to"], grown["cause"]) == ("rollout", 1, 2, "waiting")
         assert "the learner waited for responses" in grown["reason"]
         assert "KV cache unknown" not in grown["reason"], "the engines told nothing"
-        scale = "-m", "cluster", "scale", "nodes", "--runs", str(tmp_path), "--address", nodes.dashboard
+        scale = "-m", "cluster", "scale", "nodes", "--runs", str(tmp_path), "--address", "http://127.0.0.1:8265"
         nodes.answer(*scale, "reward=3")
-        until(process, lambda: len(nodes.where()["rollout"]) == 2, "the second engine did not come")
+        until(process, lambda: len(nodes.where()["rollout"]) == 2, "the second engine did not come", log)
         assert nodes.where() == {"rollout": [["rollout"]] * 2, "reward": [["reward"]] * 3, "learner": [["learner"]]}
         told = nodes.answer(*scale, "reward=5", "--wait", "10", status=2)
         assert "reward has 4 of 5" in told.splitlines()[-1]
@@ -131,10 +144,10 @@ def test_every_pool_stays_where_it_belongs_by_whichever_hand_it_grows(nodes, tmp
         nodes.answer(*scale, "reward=1")
         assert nodes.where()["reward"] == [["reward"]]
         done = len(read_jsonl(run / "metrics.jsonl"))
-        until(process, lambda: len(read_jsonl(run / "metrics.jsonl")) > done + 2, "training stands still")
+        until(process, lambda: len(read_jsonl(run / "metrics.jsonl")) > done + 2, "training stands still", log)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=180)
+        process.wait(timeout=180)
     rows = [row for row in read_jsonl(run / "metrics.jsonl") if row["stage"] == "rl"]
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert all(sum(row["verdicts"].values()) == pytest.approx(1) and row["masked"] == 0 for row in rows)

@@ -60,6 +60,15 @@ def test_a_worker_larger_than_every_node_is_told_apart_from_too_many():
         require(plan([role("learner", 1, CPU=3)], []))
 
 
+def test_who_takes_the_place_of_others_is_named_too():
+    nodes = [Node("a", {"CPU": 2})]
+    asked = [role("learner", 1, "learner.workers", CPU=0.5), role("rollout", 3, CPU=0.5), role("reward", 1, CPU=0.25)]
+    with pytest.raises(BadInput, match=r"1 reward; .*; change: rollout.replicas=2 fits, or add 1 x \{CPU 0.25\}$"):
+        require(plan(asked, nodes))
+    with pytest.raises(BadInput, match=r"change: fewer or smaller workers, or add 1 x \{CPU 1.5\}, 1 x \{CPU 1\}$"):
+        require(plan([role("a", 1, CPU=2), role("b", 1, CPU=1.5), role("c", 1, CPU=1)], nodes))
+
+
 def test_rays_own_resources_and_dead_nodes_are_left_out():
     listing = [
         {

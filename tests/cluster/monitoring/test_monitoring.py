@@ -6,17 +6,21 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
+from heads import free_port
 
 from cluster.config import load
 from cluster.experience.batches import batch_metrics
+from cluster.experience.places import Filled
 from cluster.monitoring.dashboard import FILE, dashboard, folder, panels, provision
 from cluster.monitoring.metrics import CATALOGUE, OF_ENGINES, OF_RAY, ROW, engines_table, markdown_table
-from tests.cluster.conftest import free_port
 from tests.cluster.experience.test_experience import MIXED
+
+BATCH = Filled(MIXED, [], 0)
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,19 +47,19 @@ def test_no_name_stands_twice_and_every_one_says_what_it_is():
 
 
 def test_every_figure_of_a_batch_has_a_name():
-    assert set(batch_metrics([MIXED], step=0)) - {"verdicts"} <= ROW.keys()
+    assert set(batch_metrics([BATCH], step=0)) - {"verdicts"} <= ROW.keys()
 
 
 def test_shares_of_verdicts_add_up():
-    shares = batch_metrics([MIXED], step=0)["verdicts"]
+    shares = batch_metrics([BATCH], step=0)["verdicts"]
     assert sum(shares.values()) == pytest.approx(1)
     assert (shares["ok"], shares["wrong"], shares["timeout"]) == (0.5, 0.5, 0.0)
 
 
 @pytest.mark.parametrize(("title", "query"), queries())
 def test_every_panel_asks_for_names_that_exist(title, query):
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)", " ", query)
-    names = set(NAME.findall(bare)) - {"rate", "sum", "max", "by", "histogram_quantile"}
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|(by|on) \([^)]*\)", " ", query)
+    names = set(NAME.findall(bare)) - {"rate", "sum", "max", "or", "histogram_quantile"}
     assert names
     assert {name.removesuffix("_bucket") for name in names} <= KNOWN, title
 
@@ -155,30 +159,42 @@ def test_the_dashboard_is_put_beside_rays_own(telling, head):
     assert json.loads((place / FILE).read_text()) == dashboard()
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="the Debian package prometheus is not installed")
-def test_a_real_prometheus_answers_every_panel(telling, head, tmp_path):
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="the Debian package prometheus is not installed"
+)
+
+
+@contextmanager
+def prometheus(head, folder):
+    """A Prometheus that scrapes a cluster, for the length of the block; its port."""
     port = free_port()
     found = json.loads((head.session.parent / "prom_metrics_service_discovery.json").read_text())
     config = {
         "global": {"scrape_interval": "2s"},
         "scrape_configs": [{"job_name": "ray", "static_configs": [{"targets": entry["targets"]} for entry in found]}],
     }
-    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
-    with (tmp_path / "log").open("w") as log:
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
              f"--web.listen-address=127.0.0.1:{port}"],
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@needs_prometheus
+def test_a_real_prometheus_answers_every_panel(telling, head, tmp_path):
+    with prometheus(head, tmp_path) as port:
         deadline, silent = time.monotonic() + 150, None
         while silent is None or (silent and time.monotonic() < deadline):
             time.sleep(3)
             silent = {title: query for title, query in queries() if "serve" not in query and not answer(port, query)}
         assert not silent
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 def answer(port, query):

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from cluster.config import BadInput, load
 from cluster.events import Events
+from cluster.jobs.scaling import PoolState
 from cluster.monitoring.status import health, phases, shown, status_of
 from cluster.runs import RunFolder
 
@@ -56,6 +58,13 @@ def test_the_last_sizes_that_load_set_are_told_with_their_reasons(run):
     found = status_of(run.path)
     assert [one["to"] for one in found["scalings"]] == [3, 4, 5]
     assert "scaled   reward from 1 to 5 (queue), 2026-01-01T00:00:00+00:00: 40.0 groups at 1" in shown(found)
+
+
+def test_replicas_are_told_beside_those_that_there_should_be(run):
+    pools = {"rollout": PoolState(2, 2, 0, ""), "reward": PoolState(4, 3, 1, "1 replica\n has no place")}
+    told = shown(status_of(run.path) | {"workers": {pool: asdict(state) for pool, state in pools.items()}}).splitlines()
+    place = told.index("workers  rollout 2 of 2")
+    assert told[place + 1] == "         reward 3 of 4, 1 starting or draining; Serve says: 1 replica has no place"
 
 
 def test_what_broke_is_told(run):

@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError
 from cluster.config import BadInput
 from cluster.scaling.scaler import fullest, require_dashboard
 from reward.settings import RewardSettings
-from rollout.settings import RolloutSettings
+from rollout.settings import Load, RolloutSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -110,11 +110,12 @@ def test_the_fullest_engine_counts_and_one_that_is_gone_does_not():
     async def silent():
         await asyncio.sleep(60)
 
-    assert asyncio.run(fullest(told(0.2, 0.9, None, RayActorError()))) == 0.9
-    assert asyncio.run(fullest(told(None, RayActorError()))) is None
+    low, high = Load(3, 0, 0.2), Load(1, 0, 0.9)
+    assert asyncio.run(fullest(told(low, high, RayActorError()))) == 0.9
+    assert asyncio.run(fullest(told(RayActorError()))) is None
     assert asyncio.run(fullest(told())) is None
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(fullest(told(0.2, ZeroDivisionError())))
+        asyncio.run(fullest(told(low, ZeroDivisionError())))
 
 
 def test_pools_that_load_sets_the_size_of_want_a_dashboard():

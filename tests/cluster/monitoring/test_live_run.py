@@ -1,0 +1,97 @@
+"""A real run on a real cluster as its users watch it: a real Prometheus, and the dashboard in a real browser.
+
+With CODEREASON_PICTURES=FOLDER the pages that the browser shows are written there; those in docs/ were made so.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from cluster.runs import read_jsonl
+from tests.cluster.monitoring.browser import BROWSER, Page
+from tests.cluster.monitoring.test_monitoring import answer, needs_prometheus, prometheus, queries
+
+ROOT = Path(__file__).parents[3]
+
+CHANGES = [
+    "name=watched", "rl.steps=2000", "learner.workers=1", "rollout.max_replicas=2", "rollout.wait_above=0.05",
+    "cluster.grow_after_s=2", "evaluation.every=null", "rl.kl=0.001", f"cluster.python={sys.executable}",
+]  # fmt: skip
+
+
+def codereason(head, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster", *map(str, arguments), "--address", head.url],
+        cwd=ROOT, env=head.environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def watched(head, tmp_path_factory):
+    """The id of a job that trains, and the folder of its run."""
+    runs = tmp_path_factory.mktemp("runs")
+    sent = codereason(head, "submit", "configs/smoke.yaml", *CHANGES, "--runs", runs, "--json")
+    job = json.loads(sent)["job"]
+    deadline = time.monotonic() + 420
+    while not any(row["stage"] == "rl" for row in read_jsonl(runs / "watched" / "metrics.jsonl")):
+        assert time.monotonic() < deadline, codereason(head, "logs", job)
+        time.sleep(2)
+    yield job, runs / "watched"
+    codereason(head, "stop", job)
+
+
+@pytest.mark.slow
+@needs_prometheus
+def test_a_real_prometheus_answers_every_panel_about_a_live_run(head, watched, tmp_path):
+    with prometheus(head, tmp_path) as port:
+        deadline, silent = time.monotonic() + 240, queries()
+        while silent and time.monotonic() < deadline:
+            time.sleep(5)
+            silent = [(title, query) for title, query in silent if not answer(port, query)]
+    assert not silent
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="the Debian package chromium is not installed")
+def test_the_dashboard_shows_our_names_in_a_real_browser(head, watched, tmp_path):
+    job, _ = watched
+    pictures = Path(os.environ.get("CODEREASON_PICTURES", tmp_path))
+    cookies = {"ray-authentication-token": head.environment["RAY_AUTH_TOKEN"]}
+    tabs = {
+        "jobs": (job, "RUNNING"),
+        "serve": ("watched-rollout", "watched-reward", "RUNNING"),
+        "actors": ("ExperienceStream",),
+    }
+    with Page(tmp_path) as page:
+        page.open(f"{head.url}/#/jobs", {})
+        page.shows("Authentication Token Required")
+        for tab, words in tabs.items():
+            page.open(f"{head.url}/#/{tab}", cookies)
+            page.shows(*words)
+            time.sleep(2)
+            page.picture(pictures / f"dashboard-{tab}.png")
+
+
+@pytest.mark.slow
+def test_ray_tells_of_the_trainings_by_the_runs_name(head, watched):
+    token = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
+    told = requests.get(f"{head.url}/api/train/v2/runs/v1", headers=token, timeout=60).json()
+    states = {run["name"]: run["status"] for run in told["train_runs"]}
+    assert states == {"watched-sft": "FINISHED", "watched-rl": "RUNNING"}
+
+
+@pytest.mark.slow
+def test_status_at_a_terminal_tells_of_the_run_and_its_job(head, watched):
+    job, run = watched
+    told = codereason(head, "status", run)
+    for words in ("stage    rl", "tokens/s", "slowest", "health", "workers  rollout", f"job      {job}: RUNNING"):
+        assert words in told
+    assert "progress" in json.loads(codereason(head, "status", run, "--json"))
