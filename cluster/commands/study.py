@@ -118,7 +118,7 @@ def _report_arms(folder: Path, document: Path | None, as_json: bool) -> None:
     from cluster.study.figures import write_figures
 
     if list(folder.glob("seed-*")):  # Else a copy of its figures alone, as beside a document.
-        write_figures(folder)
+        write_figures(folder, None if document is None else document.with_suffix(""))
     if document is None:
         document = write_tables(folder)
     else:

@@ -16,6 +16,7 @@ from cluster.reports.charts import LIGHT, Chart, Series, line_chart
 from cluster.reports.intervals import Interval, interval_chart
 from cluster.runs import write_whole
 from cluster.study.figures import FIGURES, TRAINING, read_figures, read_training
+from cluster.study.outcomes import OUTCOMES
 from cluster.study.settings import SETTINGS, Comparison, StudySettings, read_settings
 from cluster.study.tables import (
     Numbers,
@@ -61,7 +62,7 @@ def write_document(study: Path, document: Path) -> None:
     """Fill a document from a study's folder; its pictures, and copies of the CSV files, go beside it under its name.
 
     Args:
-        study: holds `study.yaml` and both CSV files; may be that place itself.
+        study: holds `study.yaml` and the CSV files; may be that place itself.
         document: Markdown with places.
 
     Raises:
@@ -73,7 +74,7 @@ def write_document(study: Path, document: Path) -> None:
     numbers, training = Numbers(read_figures(study / FIGURES)), read_training(study / TRAINING)
     beside = document.with_suffix("")
     beside.mkdir(parents=True, exist_ok=True)
-    for name in (SETTINGS, FIGURES, TRAINING):
+    for name in (SETTINGS, OUTCOMES, FIGURES, TRAINING):
         if (study / name).resolve() != (beside / name).resolve():
             shutil.copyfile(study / name, beside / name)
     text = document.read_text()

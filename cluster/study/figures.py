@@ -1,4 +1,4 @@
-"""A study's raw numbers: one CSV of what every arm reached, one of how its training went."""
+"""A study's numbers: one CSV of what every arm reached, one of how its training went."""
 
 import csv
 import io
@@ -9,23 +9,21 @@ from statistics import fmean
 from typing import Any
 
 from cluster.config import BadInput
-from cluster.evaluation.heldout import DECODINGS
-from cluster.runs import RunFolder, read_jsonl, write_whole
+from cluster.runs import RunFolder, write_whole
 from cluster.study.arms import arm_folder, stage_of
-from cluster.study.settings import BARE, SETTINGS, SFT, StudySettings, read_settings
-from rl.benchmarks.accuracy import MEASURES, estimate
-from rl.benchmarks.families import method_families
-from rl.benchmarks.results import group
+from cluster.study.outcomes import HELDOUT, NO_ANCHORS, OUTCOMES, Outcome, joined, outcomes_of, read_outcomes, write_outcomes
+from cluster.study.settings import BARE, SETTINGS, SFT, StudySettings, read_settings, require_same_study
+from rl.benchmarks.accuracy import estimate
 
 FIGURES, TRAINING = "figures.csv", "training.csv"
-NO_ANCHORS = "heldout, no anchors"
-"""What the held-out split is called where its programs were shown without anchors."""
 ALL_SEEDS = "all"
 """In place of a seed: each problem's mean over the seeds that have the arm."""
 CURVES = ("final_reward", "step_accuracy", "trace_accuracy", "entropy", "response_length")
 """Of RL's metrics, what goes into the CSV of training, beside the share of right answers with a wrong step."""
+TRAINED = "training"
+"""In place of a split: what training took."""
 SPENT = ("steps", "responses", "response_tokens", "seconds")
-"""What is told of an arm's own training, as metrics of the split `training`."""
+"""What is told of an arm's own training, as metrics of `TRAINED`."""
 WRONG_STEPS = "right_answer_wrong_steps"
 
 PerProblem = dict[str, float]
@@ -40,7 +38,7 @@ class Figure:
     seed: str
     arm: str
     split: str
-    """A held-out split; `training` for what training took."""
+    """A held-out split, or `TRAINED`."""
     decoding: str
     group: str
     """The kind of problems, such as `anchors 3-5`; empty for all of the split."""
@@ -51,20 +49,43 @@ class Figure:
     problems: int
 
 
-def write_figures(folder: Path) -> None:
-    """Leave both CSV files in the folder of a study, of the arms that are done there.
+def write_figures(folder: Path, reported: Path | None = None) -> None:
+    """Leave the CSV files in the folder of a study: of the arms that are done there, and of those reported before.
+
+    Args:
+        folder: the study's.
+        reported: holds the CSV files of arms that were done elsewhere, perhaps; an arm that is done here counts as here.
 
     Raises:
-        BadInput: no arm is.
+        BadInput: no arm is done; what was reported before is of another study, or of another SFT model of the same seed.
     """
     settings = read_settings(folder / SETTINGS)
     done = finished_arms(settings, folder)
     if not done:
         raise BadInput(f"{folder}: no arm is evaluated yet")
-    figures = collect(settings, done, folder)
+    outcomes: list[Outcome] = []
+    spent: list[Figure] = []
+    training: list[dict[str, Any]] = []
+    for seed, arms in done.items():
+        for arm in arms:
+            run, stage = RunFolder(arm_folder(folder, seed, arm)), stage_of(arm, settings.arms.get(arm))
+            outcomes += outcomes_of(seed, arm, stage, run, list(settings.further), settings.without_anchors)
+            spent += [Figure(str(seed), *one) for one in _spent(arm, stage, run)]
+            training += _training(seed, arm, run)
+    if reported is not None and (reported / OUTCOMES).exists():
+        have = {(str(seed), arm) for seed, arms in done.items() for arm in arms}
+        earlier = read_outcomes(reported / OUTCOMES)
+        require_same_study(settings, reported / SETTINGS, {one.arm for one in earlier})
+        outcomes = joined(outcomes, earlier)
+        spent += [
+            one for one in read_figures(reported / FIGURES) if one.split == TRAINED and (one.seed, one.arm) not in have
+        ]
+        training += [row for row in read_training(reported / TRAINING) if (row["seed"], row["arm"]) not in have]
+    figures = [*spent, *figures_of(settings, outcomes)]
+    write_outcomes(folder / OUTCOMES, outcomes)
     write_whole(folder / FIGURES, _csv([asdict(figure) for figure in figures], [field.name for field in fields(Figure)]))
     heads = ["seed", "arm", "step", "seconds", *CURVES, WRONG_STEPS]
-    write_whole(folder / TRAINING, _csv(training_rows(settings, done, folder), heads))
+    write_whole(folder / TRAINING, _csv(sorted(training, key=lambda row: int(row["seed"])), heads))
 
 
 def finished_arms(settings: StudySettings, folder: Path) -> dict[int, list[str]]:
@@ -78,20 +99,19 @@ def finished_arms(settings: StudySettings, folder: Path) -> dict[int, list[str]]
     return done
 
 
-def collect(settings: StudySettings, done: Mapping[int, Sequence[str]], folder: Path) -> list[Figure]:
-    """Every number of these arms, seed by seed and over all seeds that an arm has.
+def figures_of(settings: StudySettings, outcomes: Sequence[Outcome]) -> list[Figure]:
+    """Every number that follows from the outcomes, seed by seed and over all seeds that an arm has.
 
     Differences between arms are taken within a seed, problem by problem, so that they hold where arms have other seeds.
     """
+    by_seed: dict[int, dict[Key, PerProblem]] = {}
+    for one in outcomes:
+        measured = by_seed.setdefault(one.seed, {})
+        for kind, metric, value in _values(one):
+            measured.setdefault((one.arm, one.split, one.decoding, kind, metric), {})[one.problem] = value
     found: list[Figure] = []
     pooled: dict[Key, list[PerProblem]] = {}
-    for seed, arms in done.items():
-        measured: dict[Key, PerProblem] = {}
-        for arm in arms:
-            run = RunFolder(arm_folder(folder, seed, arm))
-            stage = stage_of(arm, settings.arms.get(arm))
-            measured |= _measured(arm, stage, run, list(settings.further), settings.without_anchors)
-            found += [Figure(str(seed), *one) for one in _spent(arm, stage, run)]
+    for seed, measured in by_seed.items():
         measured |= _differences(settings, measured)
         for key, values in measured.items():
             pooled.setdefault(key, []).append(values)
@@ -99,57 +119,16 @@ def collect(settings: StudySettings, done: Mapping[int, Sequence[str]], folder: 
     return [*found, *(_figure(ALL_SEEDS, key, _over_seeds(values)) for key, values in pooled.items())]
 
 
-def _measured(arm: str, stage: str, run: RunFolder, further: Sequence[str], bare: bool) -> dict[Key, PerProblem]:
-    """Each metric of each problem; by kinds of problems only accuracies of greedy answers on the held-out split."""
-    places = [(split, split, True) for split in ("heldout", *further)]
-    if bare:
-        places.append((NO_ANCHORS, "heldout", False))
-    found: dict[Key, PerProblem] = {}
-    for name, split, anchors in places:
-        rows = read_jsonl(run.evaluation(stage, split, anchors=anchors))
-        for decoding in DECODINGS:
-            asked = [row for row in rows if row["decoding"] == decoding]
-            for metric, values in per_problem(asked, anchors=anchors).items():
-                found[arm, name, decoding, "", metric] = values
-            if (name, decoding) != ("heldout", "greedy"):
-                continue
-            by_kind: dict[str, list[Mapping[str, Any]]] = {}
-            for row in asked:
-                for kind in kinds(row):
-                    by_kind.setdefault(kind, []).append(row)
-            for kind, some in sorted(by_kind.items()):
-                values_of = per_problem(some, anchors=True)
-                for metric in ("final_accuracy", "step_accuracy"):
-                    found[arm, name, decoding, kind, metric] = values_of[metric]
-    return found
-
-
-def kinds(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The kinds of problems that an evaluated problem is of: anchors executed, lines of the program, built-in methods."""
-    # An anchor's print call is a line of its own and calls no method.
-    lines = sum(bool(line.strip()) and not line.strip().startswith("print(") for line in row["instrumented"].split("\n"))
-    states = len(row["responses"][0]["states"])
-    families = [f"methods of {family}" for family in method_families(row["instrumented"])]
-    return (f"anchors {group('anchors', states)}", f"lines {group('lines', lines)}", *families)
-
-
-def per_problem(rows: Sequence[Mapping[str, Any]], *, anchors: bool) -> dict[str, PerProblem]:
-    """The metrics of evaluated problems, by problem.
-
-    Without anchors no steps were asked for, so only answers and tokens count. `right_answer_wrong_steps` is, of a problem's
-    right answers, the share with some step wrong; a problem without a right answer has none.
-    """
-    measures = MEASURES if anchors else ("final",)
-    found: dict[str, PerProblem] = {f"{one}_accuracy": {row["id"]: row[one] for row in rows} for one in measures}
-    found["tokens"] = {row["id"]: fmean(response["tokens"] for response in row["responses"]) for row in rows}
-    if anchors:
-        right = {row["id"]: [one for one in row["responses"] if one["final_reward"] == 1.0] for row in rows}
-        found[WRONG_STEPS] = {
-            name: fmean(any(reward < 1.0 for reward in one["step_rewards"]) for one in responses)
-            for name, responses in right.items()
-            if responses
-        }
-    return {metric: values for metric, values in found.items() if values}
+def _values(one: Outcome) -> Iterator[tuple[str, str, float]]:
+    """Kind of problems, metric and value; of kinds only accuracies."""
+    accuracies = {name: getattr(one, name) for name in ("final_accuracy", "step_accuracy", "trace_accuracy")}
+    for metric, value in {**accuracies, WRONG_STEPS: one.right_answer_wrong_steps, "tokens": one.tokens}.items():
+        if value is not None:
+            yield "", metric, value
+    for kind in one.kinds:
+        for metric in ("final_accuracy", "step_accuracy"):
+            if accuracies[metric] is not None:
+                yield kind, metric, accuracies[metric]
 
 
 def _differences(settings: StudySettings, measured: Mapping[Key, PerProblem]) -> dict[Key, PerProblem]:
@@ -167,7 +146,7 @@ def _differences(settings: StudySettings, measured: Mapping[Key, PerProblem]) ->
             continue
         if arm != SFT and metric.endswith("_accuracy"):
             note((arm, split, decoding, "", gain_of(metric)), values, measured.get((SFT, split, decoding, "", metric)))
-        if split != "heldout":
+        if split != HELDOUT:
             continue
         for other in settings.others(arm):
             note((arm, split, decoding, "", over(metric, other)), values, measured.get((other, split, decoding, "", metric)))
@@ -204,22 +183,15 @@ def _spent(arm: str, stage: str, run: RunFolder) -> Iterator[tuple[Any, ...]]:
         spent["responses"] = sum(row["judged"] for row in rows)
         spent["response_tokens"] = sum(row["response_tokens"] for row in rows)
     for metric, value in spent.items():
-        yield arm, "training", "", "", metric, value, None, None, 0
+        yield arm, TRAINED, "", "", metric, value, None, None, 0
 
 
-def training_rows(settings: StudySettings, done: Mapping[int, Sequence[str]], folder: Path) -> list[dict[str, Any]]:
-    """RL's metrics, a row for each seed, arm and step."""
-    found = []
-    for seed, arms in done.items():
-        for arm in arms:
-            rows = RunFolder(arm_folder(folder, seed, arm)).rows("rl")
-            for row in rows:
-                curves = {name: row[name] for name in CURVES}
-                right, whole = row["final_reward"], row["trace_accuracy"]
-                hacked = 1 - whole / right if right else None
-                where = {"seed": str(seed), "arm": arm, "step": row["step"], "seconds": row["seconds"]}
-                found.append({**where, **curves, WRONG_STEPS: hacked})
-    return found
+def _training(seed: int, arm: str, run: RunFolder) -> Iterator[dict[str, Any]]:
+    """RL's metrics, a row for each step."""
+    for row in run.rows("rl"):
+        right, whole = row["final_reward"], row["trace_accuracy"]
+        where = {"seed": str(seed), "arm": arm, "step": row["step"], "seconds": row["seconds"]}
+        yield {**where, **{name: row[name] for name in CURVES}, WRONG_STEPS: 1 - whole / right if right else None}
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], heads: Sequence[str]) -> str:

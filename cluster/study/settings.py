@@ -3,7 +3,7 @@
 Every arm stands in one place, as its name and what it changes of the recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -223,20 +223,28 @@ def keep_settings(settings: StudySettings, path: Path) -> None:
     """
     now = settings.model_dump(mode="json")
     if path.exists():
-        before = read_mapping(path)
-        for name in ("recipe", "set", "further", "without_anchors"):
-            if before.get(name) != now[name]:
-                raise BadInput(
-                    f"{path}: this study was started with another {name}; give the new one another name (name=OTHER)"
-                )
-        for name, arm in before.get("arms", {}).items():
-            changed = {**arm, **now["arms"].get(name, {}), "label": arm["label"]} != arm
-            if changed and any(path.parent.glob(f"seed-*/{name}/config.yaml")):
-                raise BadInput(f"{path}: arms.{name}: was begun with other settings; give the changed one another name")
+        require_same_study(settings, path, {place.parent.name for place in path.parent.glob("seed-*/*/config.yaml")})
         # Arms of an earlier call stay known, so that their figures keep their labels.
+        before = read_mapping(path)
         for part in ("arms", "comparisons"):
             now[part] = {**before.get(part, {}), **now[part]}
     write_whole(path, yaml.safe_dump(now, sort_keys=False))
+
+
+def require_same_study(settings: StudySettings, path: Path, begun: Collection[str]) -> None:
+    """Refuse a study that differs from the one noted at `path` in what arms are measured on, or in an arm that was begun.
+
+    Raises:
+        BadInput: it does.
+    """
+    now, before = settings.model_dump(mode="json"), read_mapping(path)
+    for name in ("recipe", "set", "further", "without_anchors"):
+        if before.get(name) != now[name]:
+            raise BadInput(f"{path}: this study was started with another {name}; give the new one another name (name=OTHER)")
+    for name, arm in before.get("arms", {}).items():
+        changed = {**arm, **now["arms"].get(name, {}), "label": arm["label"]} != arm
+        if changed and name in begun:
+            raise BadInput(f"{path}: arms.{name}: was begun with other settings; give the changed one another name")
 
 
 def _told(error: ValidationError) -> str:

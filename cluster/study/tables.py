@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from cluster.study.figures import ALL_SEEDS, NO_ANCHORS, SPENT, WRONG_STEPS, Figure, gain_of, over
+from cluster.study.figures import ALL_SEEDS, SPENT, TRAINED, WRONG_STEPS, Figure, gain_of, over
+from cluster.study.outcomes import NO_ANCHORS
 from cluster.study.settings import BARE, Claim, Comparison, StudySettings
 
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -145,7 +146,7 @@ def spent_table(settings: StudySettings, numbers: Numbers) -> str:
     heads = ["arm", "steps", "responses", "response tokens", "seconds"]
     rows = []
     for arm in numbers.in_order(settings):
-        spent = [numbers.by_seed(arm, "training", "", metric) for metric in SPENT]
+        spent = [numbers.by_seed(arm, TRAINED, "", metric) for metric in SPENT]
         rows.append([settings.labels[arm], *(f"{fmean(values):,.0f}" if values else "" for values in spent)])
     return table(heads, rows)
 

@@ -13,16 +13,14 @@ from cluster.study.document import mean_curve, write_document, write_tables
 from cluster.study.figures import (
     ALL_SEEDS,
     FIGURES,
-    NO_ANCHORS,
     TRAINING,
     Figure,
     finished_arms,
-    kinds,
-    per_problem,
     read_figures,
     read_training,
     write_figures,
 )
+from cluster.study.outcomes import NO_ANCHORS, OUTCOMES, kinds, outcome, read_outcomes, write_outcomes
 from cluster.study.settings import SETTINGS, SFT, StudySettings, keep_settings, load_study
 from cluster.study.tables import Numbers, claims_table, half_width, verdict
 
@@ -86,10 +84,83 @@ def test_kinds_of_a_problem():
 
 def test_wrong_steps_count_of_right_answers_alone():
     right_and_hacked = row("a", response(1.0, 1.0, 0.0), response(1.0, 1.0, 1.0), response(0.0, 0.0))
-    found = per_problem([right_and_hacked, row("b", response(0.0, 0.0))], anchors=True)
-    assert found["right_answer_wrong_steps"] == {"a": 0.5}
-    assert found["tokens"] == {"a": 10.0, "b": 10.0}
-    assert set(per_problem([right_and_hacked], anchors=False)) == {"final_accuracy", "tokens"}
+    found = outcome(right_and_hacked, 1, "one", "heldout", anchors=True, with_kinds=True)
+    assert (found.right_answer_wrong_steps, found.tokens, found.kinds) == (0.5, 10.0, kinds(right_and_hacked))
+    none_right = outcome(row("b", response(0.0, 0.0)), 1, "one", "heldout", anchors=True, with_kinds=False)
+    assert (none_right.right_answer_wrong_steps, none_right.kinds) == (None, ())
+    bare = outcome(right_and_hacked, 1, "one", NO_ANCHORS, anchors=False, with_kinds=False)
+    assert (bare.final_accuracy, bare.tokens) == (2 / 3, 10.0)
+    assert (bare.step_accuracy, bare.trace_accuracy, bare.right_answer_wrong_steps) == (None, None, None)
+
+
+def test_outcomes_are_read_as_they_were_written(tmp_path):
+    rows = [
+        outcome(row("a", response(1.0, 1.0, 0.0)), seed, "one", split, anchors=anchors, with_kinds=anchors)
+        for seed, split, anchors in ((1, "heldout", True), (2, NO_ANCHORS, False))
+    ]
+    write_outcomes(tmp_path / OUTCOMES, rows)
+    assert read_outcomes(tmp_path / OUTCOMES) == rows
+    before = (tmp_path / OUTCOMES).read_bytes()
+    write_outcomes(tmp_path / OUTCOMES, rows)
+    assert (tmp_path / OUTCOMES).read_bytes() == before
+    (tmp_path / OUTCOMES).write_bytes(before[:40])
+    with pytest.raises(BadInput, match=r"outcomes\.csv\.gz: no outcomes of a study"):
+        read_outcomes(tmp_path / OUTCOMES)
+
+
+def reported(study, place):
+    """The document of a study that was reported, and every file beside it."""
+    document = place / "study.md"
+    place.mkdir(exist_ok=True)
+    document.write_text("<!-- study: both -->\n<!-- /study -->\n<!-- study: spent -->\n<!-- /study -->\n")
+    write_figures(study, document.with_suffix(""))
+    write_document(study, document)
+    return document.read_text(), {name: (place / "study" / name).read_bytes() for name in (OUTCOMES, FIGURES, TRAINING)}
+
+
+@pytest.mark.parametrize("there", [[(1, SFT), (1, "one")], [(1, SFT), (2, SFT)], [(2, SFT), (2, "one")]])
+def test_arms_that_were_done_elsewhere_and_reported_are_as_if_done_here(study, tmp_path, there):
+    places = {}
+    for name in ("there", "here"):
+        keep_settings(STUDY, tmp_path / name / SETTINGS)
+    for seed, after in ((1, (1.0, 1.0)), (2, (1.0, 0.0))):
+        for one, stage, rights in ((SFT, SFT, (1.0, 0.0)), ("one", "rl", after)):
+            place = "there" if (seed, one) in there else "here"
+            places.setdefault(place, []).append((seed, one))
+            arm(tmp_path / place, seed, one, stage, rights)
+    whole, _ = reported(study, tmp_path / "whole")
+    reported(tmp_path / "there", tmp_path / "pieces")
+    text, files = reported(tmp_path / "here", tmp_path / "pieces")
+    assert text == whole
+    # Again, and with what is in no folder any more.
+    assert reported(tmp_path / "here", tmp_path / "pieces") == (text, files)
+    assert sorted(read_outcomes(study / OUTCOMES), key=str) == sorted(
+        read_outcomes(tmp_path / "pieces" / "study" / OUTCOMES), key=str
+    )
+
+
+def test_arms_of_another_model_are_not_joined(study, tmp_path):
+    reported(study, tmp_path / "docs")
+    keep_settings(STUDY, tmp_path / "other" / SETTINGS)
+    arm(tmp_path / "other", 1, SFT, SFT, (0.0, 0.0))
+    with pytest.raises(BadInput, match="seed 1: the SFT model answers otherwise"):
+        reported(tmp_path / "other", tmp_path / "docs")
+
+
+def test_arms_of_another_study_are_not_joined(study, tmp_path):
+    reported(study, tmp_path / "docs")
+    for changed, said in (
+        ({"set": {"rl": {"steps": 3}}}, "started with another set"),
+        (
+            {"arms": {**STUDY.arms, "one": STUDY.arms["one"].model_copy(update={"set": {"rl": {"lam": 0.7}}})}},
+            "arms.one: was",
+        ),
+    ):
+        other = tmp_path / said[:5]
+        keep_settings(STUDY.model_copy(update=changed), other / SETTINGS)
+        arm(other, 3, SFT, SFT, (1.0, 0.0))
+        with pytest.raises(BadInput, match=said):
+            reported(other, tmp_path / "docs")
 
 
 def test_gains_are_over_the_sft_of_the_same_seed_and_all_seeds_are_pooled_by_problem(study):

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from cluster.runs import RunFolder, read_jsonl
-from cluster.study.figures import FIGURES, NO_ANCHORS, read_figures
+from cluster.study.figures import FIGURES, read_figures
+from cluster.study.outcomes import NO_ANCHORS
 from cluster.study.tables import Numbers
 from rl.synthesis.generator import called
 
