@@ -5,6 +5,7 @@ second place, so that a run whose machine is lost goes on from there: where its 
 """
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from cluster.config import BadInput
 from cluster.events import Events
 from cluster.settings import ClusterSettings
 
-_PASSING = (".lock", "session.json", "weights")
+_PASSING = re.compile(r"\.lock|session\.json|weights-\d+")
 """What is of no use in another place."""
 _UNFINISHED = ".unfinished"
 _LAST = ("checkpoint_manager_snapshot.json", "stages.json", "config.yaml")
@@ -132,12 +133,12 @@ def _listed(run: Path) -> Iterator[tuple[str, Stamp]]:
     """The files of a run that are of use elsewhere; links count as what they lead to."""
     for folder, folders, files in os.walk(run, followlinks=True):
         if Path(folder) == run:
-            folders[:] = [name for name in folders if name not in _PASSING]
+            folders[:] = [name for name in folders if not _PASSING.fullmatch(name)]
         folders[:] = [name for name in folders if not name.endswith(_UNFINISHED)]
         for file in files:
             path = Path(folder, file)
             name = path.relative_to(run).as_posix()
-            if name not in _PASSING and not name.endswith(_UNFINISHED):
+            if not _PASSING.fullmatch(name) and not name.endswith(_UNFINISHED):
                 found = path.stat()
                 yield name, (found.st_size, found.st_mtime_ns)
 

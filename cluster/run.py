@@ -1,7 +1,6 @@
 """The main job, stage by stage. A stage that is done is not done again, so an interrupted run goes on where it stopped."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -30,6 +29,7 @@ from cluster.session import (
     weights_folder,
 )
 from cluster.stages import Job, Stage, data_stage, make_base_model, measure, train_policy, train_supervised
+from cluster.sweeper import swept
 from learner.settings import PolicySettings
 from rl.benchmarks.accuracy import guess_accuracy
 
@@ -81,14 +81,11 @@ def do_stages(job: Job, plan: Plan, session: SharedSession | None = None) -> Non
     if not left:
         return
     settings = job.settings
-    try:
-        alone = ray_session(settings, left) if session is None else nullcontext(session.start())
-        with alone as dashboard, job.run.live(dashboard), job.guard:
-            require_dashboard(settings.rollout, settings.reward, dashboard)
-            for name, work in plan:
-                job.stage(name, work)
-    finally:
-        shutil.rmtree(job.weights, ignore_errors=True)
+    alone = ray_session(settings, left) if session is None else nullcontext(session.start())
+    with swept(job.weights), alone as dashboard, job.run.live(dashboard), job.guard:
+        require_dashboard(settings.rollout, settings.reward, dashboard)
+        for name, work in plan:
+            job.stage(name, work)
 
 
 def _say(console: Console, line: str) -> None:

@@ -170,11 +170,14 @@ def training_name(run: str, stage: str) -> str:
 
 
 def weights_folder(cluster: ClusterSettings, run: Path) -> Path:
-    """Where the policy versions of the run in this folder go, from the learner to the rollout workers."""
-    shared = cluster.weights_folder
+    """Where the policy versions of the run in this folder go, from the learner to the rollout workers.
+
+    It bears this process's number, so that what sweeps up after a killed one takes nothing from the next (`swept`).
+    """
+    shared, mine = cluster.weights_folder, os.getpid()
     if shared is None and (cluster.address or os.environ.get("RAY_ADDRESS")):
-        return run / "weights"
-    return (shared or Path("/dev/shm")) / f"codereason-{run.as_posix().strip('/').replace('/', '-')}"
+        return run / f"weights-{mine}"
+    return (shared or Path("/dev/shm")) / f"codereason-{run.as_posix().strip('/').replace('/', '-')}-{mine}"
 
 
 def beside_the_driver() -> NodeAffinitySchedulingStrategy:

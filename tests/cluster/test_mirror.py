@@ -22,7 +22,7 @@ def run(tmp_path):
     write(run / "checkpoints/demo-rl/checkpoint_1/state", "one")
     write(run / "checkpoints/demo-rl/checkpoint_manager_snapshot.json", "checkpoint_1")
     write(run / "rollouts/rl/step-00001.jsonl", "{}\n")
-    for passing in (".lock", "session.json", "weights/3.safetensors", "model.unfinished/part", "summary.json.unfinished"):
+    for passing in (".lock", "session.json", "weights-7/3.safetensors", "model.unfinished/part", "summary.json.unfinished"):
         write(run / passing, "x")
     return run
 

@@ -1,5 +1,6 @@
 """Addresses of clusters, told apart before and after Ray is asked. Real clusters are connected to elsewhere."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -81,9 +82,9 @@ def test_what_ray_says_of_an_address_is_one_line(monkeypatch, error):
 def test_weights_go_where_every_worker_sees_them(monkeypatch):
     run = Path("/runs/demo")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert weights_folder(ClusterSettings(), run) == Path("/dev/shm/codereason-runs-demo")
-    assert weights_folder(ClusterSettings(address="auto"), run) == run / "weights"
+    assert weights_folder(ClusterSettings(), run) == Path(f"/dev/shm/codereason-runs-demo-{os.getpid()}")
+    assert weights_folder(ClusterSettings(address="auto"), run) == run / f"weights-{os.getpid()}"
     given = ClusterSettings(address="auto", weights_folder=Path("/fast"))
-    assert weights_folder(given, run) == Path("/fast/codereason-runs-demo")
+    assert weights_folder(given, run) == Path(f"/fast/codereason-runs-demo-{os.getpid()}")
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert weights_folder(ClusterSettings(), run) == run / "weights"
+    assert weights_folder(ClusterSettings(), run) == run / f"weights-{os.getpid()}"
