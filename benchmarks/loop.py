@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from cluster.config import RunSettings, SplitSettings
-from cluster.data.making import Executor, make_problem
+from cluster.data.making import Executor, OneByOne, making
 from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS, write_split
 from cluster.run import opened
@@ -99,6 +99,7 @@ def _write_problems(settings: RunSettings, run: RunFolder) -> list[Problem]:
     sources = open_sources(settings.data, settings.seed)
     found: dict[str, list[Problem]] = {}
     with Slots(2, sandbox_limits(settings.reward), settings.reward.mode) as pool:
+        executor = Executor(OneByOne(pool), OneByOne(pool))
         for name in SPLITS:
             wanted: SplitSettings = getattr(settings.data, name)
             found[name] = []
@@ -107,7 +108,7 @@ def _write_problems(settings: RunSettings, run: RunFolder) -> list[Problem]:
                     break
                 (candidate,) = sources[name].candidates(index, index + 1)
                 with suppress(Rejected):
-                    found[name].append(make_problem(candidate, wanted, Executor(pool, pool)))
+                    found[name].append(executor.one(making(candidate, wanted)))
             write_split(run.split(name), found[name])
     return found["sft"]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward.zygote.interception import MAX_STATES
@@ -33,10 +34,36 @@ def read(raw: bytes, max_characters: int, called: bool) -> Report | None:
 
     `max_characters` bounds the value, and all states together. `called` says whether a value was asked for.
     """
+    return _read(_parsed(raw), max_characters, called)
+
+
+def read_together(raw: bytes, max_characters: int, called: Sequence[bool]) -> list[tuple[Report, str] | None]:
+    """The reports of programs that ran one after the other, each with what it printed; None of one that must run alone.
+
+    That are all of them where `raw` is not a list of as many reports as a child sends.
+    """
+    told = _parsed(raw)
+    if not isinstance(told, list) or len(told) != len(called):
+        return [None] * len(called)
+    return [_with_stdout(one, max_characters, asked) for one, asked in zip(told, called, strict=True)]
+
+
+def _parsed(raw: bytes) -> object:
     try:
-        told = json.loads(raw.decode("ascii"))
+        return json.loads(raw.decode("ascii"))
     except (ValueError, RecursionError):
         return None
+
+
+def _with_stdout(told: object, max_characters: int, called: bool) -> tuple[Report, str] | None:
+    stdout = told.pop("stdout", None) if isinstance(told, dict) else None
+    found = _read(told, max_characters, called)
+    if found is None or found.verdict is not Verdict.OK or not isinstance(stdout, str) or len(stdout) > max_characters:
+        return None
+    return found, stdout
+
+
+def _read(told: object, max_characters: int, called: bool) -> Report | None:
     if not isinstance(told, dict) or told.keys() != _NAMES:
         return None
     verdict, value, type_name, exception, states = (told[name] for name in _FIELDS)

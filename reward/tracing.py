@@ -65,9 +65,13 @@ def trace(sandbox: Runner, instrumented: Instrumented, limits: Limits | None = N
     Raises:
         ValueError: an anchor's line holds no anchor.
     """
+    return trace_of(sandbox.run(traced_program(instrumented, arguments=arguments), limits), arguments)
+
+
+def traced_program(instrumented: Instrumented, *, arguments: bool = False) -> Program:
+    """What to run for an instrumented program's trace."""
     lines = tuple(anchor.line for anchor in instrumented.anchors)
-    program = Program(instrumented.code, instrumented.call, lines, keep_arguments=arguments)
-    return _trace(sandbox.run(program, limits), arguments)
+    return Program(instrumented.code, instrumented.call, lines, keep_arguments=arguments)
 
 
 def agree(sandbox: Runner, code: str, instrumented: Instrumented, limits: Limits | None = None) -> bool | Disagreement:
@@ -95,7 +99,7 @@ def bare_trace(
     sandbox: Runner, code: str, call: str | None, limits: Limits | None = None, *, arguments: bool = False
 ) -> Trace:
     """Executes a program as it is; there are no states."""
-    return _trace(sandbox.run(Program(code, call, keep_arguments=arguments), limits), arguments)
+    return trace_of(sandbox.run(Program(code, call, keep_arguments=arguments), limits), arguments)
 
 
 def difference(original: Trace, instrumented: Trace) -> Disagreement | None:
@@ -122,7 +126,8 @@ def _same_arguments(left: str | None, right: str | None) -> bool:
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def _trace(execution: Execution, arguments: bool) -> Trace:
+def trace_of(execution: Execution, arguments: bool) -> Trace:
+    """What a run tells of its program; `arguments` says whether they were kept."""
     states, kept = execution.states, None
     if arguments and execution.verdict in (Verdict.OK, Verdict.EXCEPTION) and states:
         *others, kept = states

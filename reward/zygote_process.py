@@ -1,4 +1,4 @@
-"""One zygote process and the conversation with it. What comes back from a child is taken for what it is: untrusted bytes."""
+"""One zygote process and the conversation with it."""
 
 import importlib.util
 import marshal
@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-from reward import report
 from reward.control_groups import ControlGroup
+from reward.endings import Pipe, ZygoteFault, execution, executions
 from reward.layers import Layers
 from reward.programs import Execution, Limits, Program
 from reward.zygote import messages
 from reward.zygote.interception import MAX_STATES
-from reward.zygote.program import MAX_MESSAGE, pack
-from rl.verdicts import Verdict
+from reward.zygote.program import MAX_MESSAGE, pack, pack_together
 
 PACKAGES = {"numpy": ("numpy", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random")}
 """Third-party packages that programs may use, each with the modules to load before the doors close."""
@@ -31,7 +30,6 @@ _GRACE_S = 5.0
 """How long after the wall-clock limit the zygote may take to answer, on a busy machine."""
 _QUICK_MS = 5
 """Most runs are over by then, and need be looked at only once: the pipes hold what is written meanwhile."""
-_CHUNK = 65536
 _NEAR = 0.9
 """From this part of its limit on, a program that was killed from outside is taken to have run out of memory."""
 _MOST_ENTRIES = 1000
@@ -46,10 +44,6 @@ _BOOT = "import sys; sys.path.append(sys.argv[1]); from zygote.serve import main
 
 class SandboxUnavailable(Exception):
     """The isolation asked for cannot be had here; the message says which layer is missing and what to do."""
-
-
-class ZygoteFault(Exception):
-    """The zygote died, did not answer, or could not confine a child: nothing the program is to blame for."""
 
 
 class Zygote:
@@ -160,12 +154,39 @@ class Zygote:
             ZygoteFault: the machinery failed.
             ValueError: an anchor line without an anchor, a file's name that leads elsewhere, or a text beyond all measure.
         """
-        message = _request(program, limits)
+        stdin = program.stdin.encode()
+        files = marshal.dumps(_checked(program.files)) if program.files else b""
+        packed = pack(
+            program.code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin), program.keep_arguments
+        )
+        message = _request(limits, stdin, files, packed, program.keep_stderr)
+        status, pipes = self._conversation(message, limits, program.keep_stderr)
+        return execution(status, *pipes, limits, program.call is not None, self.level)
+
+    def run_together(self, programs: Sequence[Program], limits: Limits) -> list[Execution | None]:
+        """Several in one child; see `Sandbox.run_together`.
+
+        Raises:
+            ZygoteFault: the machinery failed.
+        """
+        asked = [(one.code, one.call, one.anchor_lines, one.keep_arguments) for one in programs]
+        message = _request(limits, b"", b"", pack_together(asked, limits.output_bytes), keep_stderr=False)
+        status, pipes = self._conversation(message, limits, keep_stderr=False)
+        return executions(status, *pipes, limits, [one.call is not None for one in programs], self.level)
+
+    def _conversation(
+        self, message: bytes, limits: Limits, keep_stderr: bool
+    ) -> tuple[messages.Status, tuple[Pipe, Pipe, Pipe]]:
+        """Sends a request; how the child ended, and its output, standard error and report.
+
+        Raises:
+            ZygoteFault: the machinery failed.
+        """
         # A character is at most twelve bytes of JSON, and the report holds a value, all states and a message.
         report_cap = 12 * (2 * limits.output_bytes + MAX_MESSAGE) + 16 * MAX_STATES
-        stdout, told = _Pipe(self._stdout, limits.output_bytes), _Pipe(self._report, report_cap)
-        stderr = _Pipe(self._stderr, limits.output_bytes)
-        pipes = (stdout, told, stderr) if program.keep_stderr else (stdout, told)
+        stdout, told = Pipe(self._stdout, limits.output_bytes), Pipe(self._report, report_cap)
+        stderr = Pipe(self._stderr, limits.output_bytes)
+        pipes = (stdout, told, stderr) if keep_stderr else (stdout, told)
         self._connection.settimeout(limits.wall_s + _GRACE_S)
         try:
             self._connection.sendall(message)
@@ -181,9 +202,9 @@ class Zygote:
         # Nobody is left who could write: what is in the pipes now is all there is.
         for pipe in pipes:
             pipe.read_all()
-        return _execution(status, stdout, stderr, told, limits, program.call is not None, self.level)
+        return status, (stdout, stderr, told)
 
-    def _follow(self, pipes: "Sequence[_Pipe]", deadline: float) -> None:
+    def _follow(self, pipes: Sequence[Pipe], deadline: float) -> None:
         """Reads what a longer run writes until it is over, and ends it when that is too much.
 
         Raises:
@@ -221,32 +242,6 @@ class Zygote:
             self._process.wait()
 
 
-class _Pipe:
-    """What one run writes to a pipe: kept up to a cap, and read to the end so that the next run finds it empty."""
-
-    def __init__(self, descriptor: int, cap: int) -> None:
-        self.descriptor = descriptor
-        self.kept = bytearray()
-        self.overflows = False
-        self._cap = cap
-
-    def read(self) -> bool:
-        """Takes what is there, at most a chunk; whether there may be more."""
-        try:
-            data = os.read(self.descriptor, _CHUNK)
-        except BlockingIOError:
-            return False
-        room = self._cap - len(self.kept)
-        self.kept += data[:room]
-        self.overflows = self.overflows or len(data) > room
-        return len(data) == _CHUNK
-
-    def read_all(self) -> None:
-        """Empties the pipe."""
-        while self.read():
-            pass
-
-
 def _located(packages: Sequence[str]) -> tuple[str, str]:
     """Where the packages are, and the modules to load, both as the zygote wants them.
 
@@ -275,14 +270,11 @@ def _environment(seed: int) -> dict[str, str]:
     return fixed | {name: os.environ[name] for name in kept if name in os.environ}
 
 
-def _request(program: Program, limits: Limits) -> bytes:
-    stdin = program.stdin.encode()
-    files = marshal.dumps(_checked(program.files)) if program.files else b""
-    packed = pack(program.code, program.call, program.anchor_lines, limits.output_bytes, bool(stdin), program.keep_arguments)
+def _request(limits: Limits, stdin: bytes, files: bytes, packed: bytes, keep_stderr: bool) -> bytes:
     size = len(stdin) + len(files) + len(packed)
     if size > messages.MAX_REQUEST_BYTES:
         raise ValueError(f"code: the program takes {size} bytes, {messages.MAX_REQUEST_BYTES} can be run")
-    return messages.request((limits.wall_s, limits.cpu_s, limits.memory_mib), stdin, files, packed, program.keep_stderr)
+    return messages.request((limits.wall_s, limits.cpu_s, limits.memory_mib), stdin, files, packed, keep_stderr)
 
 
 def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -306,52 +298,3 @@ def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
     if len(folders) + len(plain) > _MOST_ENTRIES:
         raise ValueError(f"files: {len(folders) + len(plain)} files and folders, {_MOST_ENTRIES} can be sent")
     return plain
-
-
-def _execution(
-    status: messages.Status, stdout: _Pipe, stderr: _Pipe, told: _Pipe, limits: Limits, called: bool, level: str
-) -> Execution:
-    """Puts together what the zygote saw and what the child told.
-
-    The first bytes of the report were written before the program ran: I, the layers hold; then A, an anchor is missing,
-    or P, the program starts.
-
-    Raises:
-        ZygoteFault: the child was never confined.
-        ValueError: an anchor line without an anchor.
-    """
-    report_text = bytes(told.kept)
-    if not report_text.startswith(b"I"):
-        what = report_text[1:].decode(errors="replace") or f"it ended by {status.how.decode()} {status.number}"
-        raise ZygoteFault(f"a child could not be confined: {what}")
-    if report_text.startswith(b"IA"):
-        raise ValueError(f"anchor_lines: {report_text[2:].decode(errors='replace')}")
-    how = messages.KILLED if stdout.overflows or stderr.overflows or told.overflows else status.how
-    found = None
-    if how == messages.EXIT and status.number == 0:
-        found = report.read(report_text[1:].removeprefix(b"P"), limits.output_bytes, called)
-    return Execution(
-        verdict=_ENDINGS[how] if found is None else found.verdict,
-        value=None if found is None else found.value,
-        type_name=None if found is None else found.type_name,
-        exception=None if found is None else found.exception,
-        stdout=stdout.kept.decode(errors="replace"),
-        stderr=stderr.kept.decode(errors="replace"),
-        states=() if found is None else found.states,
-        limit="cpu" if how == messages.CPU else "wall" if how == messages.WALL else None,
-        seconds=status.seconds,
-        cpu_s=status.cpu_s,
-        peak_mib=status.peak_kib / 1024,
-        level=level,
-    )
-
-
-_ENDINGS = {
-    messages.EXIT: Verdict.NO_RESULT,
-    messages.SIGNAL: Verdict.CRASHED,
-    messages.CPU: Verdict.TIMEOUT,
-    messages.WALL: Verdict.TIMEOUT,
-    messages.MEMORY: Verdict.MEMORY,
-    messages.KILLED: Verdict.OUTPUT_LIMIT,
-}
-"""What the zygote saw, where the child said nothing that can be read."""

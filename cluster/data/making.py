@@ -2,13 +2,14 @@
 
 import ast
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 from cluster.config import SplitSettings
-from reward.programs import Limits
-from reward.tracing import Runner, Trace, bare_trace, difference, trace
+from reward.programs import Execution, Limits, Program
+from reward.tracing import Runner, Trace, difference, trace_of, traced_program
 from reward.truths import BY_CHANCE
 from rl.anchors import Instrumented, ProgramError, StateText, hindrance, instrument
 from rl.answers import UnreadableAnswer, literal, same_value_text
@@ -24,30 +25,87 @@ MAX_STATES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Executor:
-    """Where a candidate's runs are made: two sandboxes that have their seeds of hashes and of `random` not in common."""
+class Ask:
+    """A run that somebody is to make."""
 
-    first: Runner
-    second: Runner
+    program: Program
+    second: bool = False
+    """In which of two sandboxes."""
+
+
+Making = Generator[Ask, Execution, Problem]
+"""A candidate on its way to a problem: it asks for runs, one after the other, and is sent what became of each."""
+
+
+class RunnerOfSeveral(Protocol):
+    """Runs several programs, which may share a process."""
+
+    def run_together(self, programs: Sequence[Program], limits: Limits | None = None) -> list[Execution]:
+        """See `reward.sandbox.Sandbox.run_together`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneByOne:
+    """Gives every program a process of its own: for programs that nobody here wrote."""
+
+    runner: Runner
+
+    def run_together(self, programs: Sequence[Program], limits: Limits | None = None) -> list[Execution]:
+        """What became of each."""
+        return [self.runner.run(program, limits) for program in programs]
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Where candidates' runs are made: two sandboxes that have their seeds of hashes and of `random` not in common."""
+
+    first: RunnerOfSeveral
+    second: RunnerOfSeveral
     limits: Limits | None = None
     """Those of the sandboxes, if not given."""
 
-    def with_anchors(self, program: Instrumented, *, second: bool = False) -> Trace:
-        """What a program does with its anchors."""
-        return _seen(lambda: trace(self.second if second else self.first, program, self.limits, arguments=True))
+    def made(self, makings: Sequence[Making]) -> list[Problem | Rejected]:
+        """What each candidate comes to, in their order. What they ask for at a time is run together."""
+        found: dict[int, Problem | Rejected] = {}
+        asked: dict[int, Ask] = {}
 
-    def without(self, candidate: Candidate, *, second: bool = False) -> Trace:
-        """What it does as it is."""
-        runner, program = self.second if second else self.first, (candidate.code, candidate.call)
-        return _seen(lambda: bare_trace(runner, *program, self.limits, arguments=True))
+        def go_on(number: int, execution: Execution | None) -> None:
+            making = makings[number]
+            try:
+                asked[number] = next(making) if execution is None else making.send(execution)
+            except StopIteration as end:
+                found[number] = end.value
+            except Rejected as reason:
+                found[number] = reason
+
+        for number in range(len(makings)):
+            go_on(number, None)
+        while asked:
+            for runner, second in ((self.first, False), (self.second, True)):
+                numbers = [number for number, ask in asked.items() if ask.second == second]
+                programs = [asked.pop(number).program for number in numbers]
+                for number, execution in zip(numbers, runner.run_together(programs, self.limits), strict=True):
+                    go_on(number, execution)
+        return [found[number] for number in range(len(makings))]
+
+    def one(self, making: Making) -> Problem:
+        """What a single candidate comes to.
+
+        Raises:
+            Rejected: as `making`.
+        """
+        (found,) = self.made([making])
+        if isinstance(found, Rejected):
+            raise found
+        return found
 
 
-def make_problem(
-    candidate: Candidate, split: SplitSettings, executor: Executor, state_text: StateText = "str", structure: bool = False
-) -> Problem:
+def making(candidate: Candidate, split: SplitSettings, state_text: StateText = "str", structure: bool = False) -> Making:
     """Execute a candidate, as it is and with its anchors, and make it a problem whose states show values as asked.
 
     Args:
+        candidate: the program and its call.
+        split: what is wanted of the problem.
         state_text: how states show values.
         structure: whether it must keep the structural rules.
 
@@ -57,7 +115,7 @@ def make_problem(
             is nested too deeply to be looked at.
     """
     try:
-        return _made(candidate, split, executor, state_text, structure)
+        return (yield from _made(candidate, split, state_text, structure))
     except (RecursionError, MemoryError) as error:
         raise not_made(error) from None
 
@@ -67,7 +125,7 @@ def not_made(error: RecursionError | MemoryError) -> Rejected:
     return Rejected("could not be made", type(error).__name__)
 
 
-def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_text: StateText, structure: bool) -> Problem:
+def _made(candidate: Candidate, split: SplitSettings, state_text: StateText, structure: bool) -> Making:
     if candidate.fault:
         raise Rejected(*candidate.fault.split(" | ", 1))
     try:
@@ -80,12 +138,12 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
     if not instrumented.anchors and (reason := hindrance(ast.parse(candidate.code))):
         raise Rejected("could notice anchors", reason)
     narrated = split.chains is True and is_narrated(candidate.source, Task(split.task))
-    traced, visits = _traced(instrumented, executor, narrated)
+    traced, visits = yield from _traced(instrumented, narrated)
     if traced.verdict is not Verdict.OK or traced.output is None:
         raise Rejected(f"execution: {traced.verdict}")
     _require_fit(candidate, traced, split.value_characters)
     # What one run tells comes first, since every run costs more than all the rest together.
-    _require_agreement(candidate, instrumented, traced, executor)
+    yield from _require_agreement(candidate, instrumented, traced)
     problem = Problem(
         id=candidate.id,
         code=candidate.code,
@@ -101,23 +159,36 @@ def _made(candidate: Candidate, split: SplitSettings, executor: Executor, state_
     return replace(problem, chain=_chain(problem, visits)) if split.chains is True else problem
 
 
-def _seen(run: Callable[[], Trace]) -> Trace:
+Seeing = Generator[Ask, Execution, Trace]
+
+
+def _with_anchors(program: Instrumented, *, second: bool = False) -> Seeing:
+    """What a program does with its anchors."""
+    return _seen(Ask(traced_program(program, arguments=True), second))
+
+
+def _without(candidate: Candidate, *, second: bool = False) -> Seeing:
+    """What it does as it is."""
+    return _seen(Ask(Program(candidate.code, candidate.call, keep_arguments=True), second))
+
+
+def _seen(ask: Ask) -> Seeing:
     """What a run gave; where a busy machine may have had a part in it, what the next one gives."""
-    found = run()
-    return run() if found.verdict in BY_CHANCE else found
+    found = trace_of((yield ask), arguments=True)
+    return trace_of((yield ask), arguments=True) if found.verdict in BY_CHANCE else found
 
 
-def _traced(program: Instrumented, executor: Executor, narrated: bool) -> tuple[Trace, list[Visit]]:
+def _traced(program: Instrumented, narrated: bool) -> Generator[Ask, Execution, tuple[Trace, list[Visit]]]:
     """What a program does with its anchors; where a chain is to tell of it, in the same run, its visits as well.
 
     Raises:
         Rejected: what the run reports of its visits cannot be.
     """
     if not narrated:
-        return executor.with_anchors(program), []
-    traced = executor.with_anchors(located(program))
+        return (yield from _with_anchors(program)), []
+    traced = yield from _with_anchors(located(program))
     if traced.verdict is Verdict.OUTPUT_LIMIT:  # Twice told it may be too much: the states alone say what becomes of it.
-        return executor.with_anchors(program), []
+        return (yield from _with_anchors(program)), []
     if traced.verdict is not Verdict.OK:
         return traced, []
     try:
@@ -144,18 +215,18 @@ def _require_fit(candidate: Candidate, traced: Trace, most_characters: int) -> N
         raise Rejected("value does not read back", f"{traced.output:.100}")
 
 
-def _require_agreement(candidate: Candidate, instrumented: Instrumented, traced: Trace, executor: Executor) -> None:
+def _require_agreement(candidate: Candidate, instrumented: Instrumented, traced: Trace) -> Generator[Ask, Execution, None]:
     """Raises Rejected unless the program does the same without its anchors and with other seeds."""
-    original = executor.without(candidate, second=True)
+    original = yield from _without(candidate, second=True)
     if original.verdict in BY_CHANCE:
         raise Rejected(f"execution: {original.verdict}")
     changed = difference(original, traced)
     if changed is not None:
-        again = executor.without(candidate)
-        by_itself = difference(again, traced) is None or difference(executor.without(candidate), again) is not None
+        again = yield from _without(candidate)
+        by_itself = difference(again, traced) is None or difference((yield from _without(candidate)), again) is not None
         raise Rejected("not deterministic" if by_itself else "anchors change the program", changed.what)
     if any(map(_HASHED.search, traced.states)):
-        other = executor.with_anchors(instrumented, second=True)
+        other = yield from _with_anchors(instrumented, second=True)
         if other.verdict in BY_CHANCE:
             raise Rejected(f"execution: {other.verdict}")
         if other.states != traced.states:

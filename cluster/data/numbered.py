@@ -24,6 +24,10 @@ class Source(Protocol):
     def calls(self) -> int:
         """Calls that one program has, at most."""
 
+    @property
+    def ours(self) -> bool:
+        """Whether we wrote the programs, so that none of them changes what the next one finds in its process."""
+
     def candidates(self, begin: int, end: int) -> list[Candidate]:
         """Those from number `begin` up to `end`."""
 
@@ -37,6 +41,7 @@ class Generated:
     grammar: Grammar
     size: None = None
     calls: int = 1
+    ours: bool = True
 
     def candidates(self, begin: int, end: int) -> list[Candidate]:
         """Those from number `begin` up to `end`."""
@@ -55,6 +60,7 @@ class Gridded:
     seed: int
     calls: int
     size: None = None
+    ours: bool = True
 
     def candidates(self, begin: int, end: int) -> list[Candidate]:
         """Those from number `begin` up to `end`; all calls of a program follow one another."""
@@ -85,6 +91,7 @@ class Listed:
     calls: int
     first: int = 0
     """The number of the first row."""
+    ours: bool = False
 
     @property
     def size(self) -> int:

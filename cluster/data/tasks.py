@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from cluster.config import FilterSettings, SplitSettings
-from cluster.data.making import Executor, make_problem
+from cluster.data.making import Executor, OneByOne, making
 from cluster.data.numbered import Source
 from cluster.data.plain_rows import as_row
 from reward.programs import Limits
@@ -20,6 +20,8 @@ from rl.anchors import StateText
 from rl.problems import Task
 from rl.synthesis.candidates import Rejected
 
+_AT_A_TIME = 32
+"""Candidates whose runs are made together."""
 _PATIENCE = 20
 """Wall-clock seconds that a run may take for each CPU second of its deadline."""
 
@@ -33,19 +35,23 @@ def make_chunk(
     state_text: StateText,
     reward: RewardSettings,
 ) -> dict[str, Any]:
-    """A task: candidates made one after the other, in this process's sandboxes."""
-    executor = replace(_executor(reward.model_dump_json()), limits=limits_of(reward, filters.deadline_s))
-    made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
+    """A task: candidates made in this process's sandboxes, some at a time, and together where we wrote the programs."""
+    sandboxes = _sandboxes(reward.model_dump_json())
+    first, second = sandboxes if source.ours else map(OneByOne, sandboxes)
+    executor = Executor(first, second, limits_of(reward, filters.deadline_s))
     tasks = list(Task) if wanted.task == "both" else [wanted.task]
     directions = [wanted.model_copy(update={"task": task}) for task in tasks]
-    for number, candidate in enumerate(source.candidates(chunk["begin"], chunk["end"]), start=chunk["begin"]):
-        try:
-            # By turns over a program's calls, and over programs: a mutated call is no more often asked one way.
-            split = directions[sum(divmod(number, source.calls)) % len(directions)]
-            problem = make_problem(candidate, split, executor, state_text, filters.structure)
-            made.append((asdict(candidate), as_row(problem), None))
-        except Rejected as reason:
-            made.append((asdict(candidate), None, (reason.reason, str(reason))))
+    made: list[tuple[dict[str, Any], dict[str, Any] | None, tuple[str, str] | None]] = []
+    for begin in range(chunk["begin"], chunk["end"], _AT_A_TIME):
+        candidates = source.candidates(begin, min(begin + _AT_A_TIME, chunk["end"]))
+        # By turns over a program's calls, and over programs: a mutated call is no more often asked one way.
+        splits = [directions[sum(divmod(number, source.calls)) % len(directions)] for number in range(begin, chunk["end"])]
+        makings = [making(one, split, state_text, filters.structure) for one, split in zip(candidates, splits, strict=False)]
+        for candidate, found in zip(candidates, executor.made(makings), strict=True):
+            if isinstance(found, Rejected):
+                made.append((asdict(candidate), None, (found.reason, str(found))))
+            else:
+                made.append((asdict(candidate), as_row(found), None))
     return {"made": json.dumps(made)}
 
 
@@ -56,11 +62,11 @@ def limits_of(reward: RewardSettings, deadline_s: float) -> Limits:
 
 
 @lru_cache(maxsize=1)
-def _executor(reward: str) -> Executor:
-    """This worker process's sandboxes; they end with the process."""
+def _sandboxes(reward: str) -> tuple[Sandbox, Sandbox]:
+    """This worker process's; they end with the process."""
     # Syntax trees are many objects and no cycles: the collector would look through them a dozen times a program.
     gc.set_threshold(100_000)
     settings = RewardSettings.model_validate_json(reward)
     mode: Level | None = settings.mode
     first, second = (Sandbox(sandbox_limits(settings), mode, settings.packages, seed) for seed in (0, 1))
-    return Executor(first, second)
+    return first, second

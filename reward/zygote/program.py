@@ -14,7 +14,7 @@ import random
 import sys
 import types
 from _json import encode_basestring_ascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -42,10 +42,14 @@ def prepare() -> None:
     """Brings the interpreter into the state that every program finds. Once, in the zygote: its children inherit it."""
     # The interpreter starts without `site`, which is where programs have these two from.
     vars(builtins).update({name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")})
-    random.seed(int(os.environ["PYTHONHASHSEED"]))
+    _begin_random()
     sys.argv = ["program.py"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     vars(sys.modules["__main__"])["__builtins__"] = builtins
+
+
+def _begin_random() -> None:
+    random.seed(int(os.environ["PYTHONHASHSEED"]))
 
 
 def pack(
@@ -59,13 +63,28 @@ def pack(
     return marshal.dumps((code, call, anchor_lines, max_characters, with_stdin, with_arguments))
 
 
+def pack_together(programs: Sequence[tuple[str, str | None, tuple[int, ...], bool]], max_characters: int) -> bytes:
+    """Programs as `run` takes them to run one after the other: each one's code, call, anchor lines, and `with_arguments`.
+
+    Raises:
+        ValueError: something in them cannot be sent.
+    """
+    return marshal.dumps([(*program, max_characters) for program in programs])
+
+
 def run(payload: bytes, report_to: int) -> NoReturn:
     """Runs the program and ends the process; the report goes to file descriptor `report_to`.
 
     `payload` is what `pack` made. The report is `A` and a message where an anchor is missing. Else it is `P`, if the code
     compiles, and then JSON with `verdict`, `value`, `type_name`, `exception` and `states`.
+
+    Of what `pack_together` made the report is `P` and a list of such, each with its `stdout`; null stands for a program that
+    came to no value within its limits.
     """
-    code, call, anchor_lines, max_characters, with_stdin, with_arguments = marshal.loads(payload)
+    asked = marshal.loads(payload)
+    if isinstance(asked, list):
+        _run_together(asked, report_to)
+    code, call, anchor_lines, max_characters, with_stdin, with_arguments = asked
     states: list[str] = []
     kept: list[object] | None = [] if with_arguments else None
     finish = partial(_finish, report_to, states, kept, max_characters)
@@ -97,6 +116,47 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     if value is not None and str.__len__(value) > max_characters:
         finish("output_limit")
     finish("ok", value, type_name)
+
+
+def _run_together(programs: list[tuple[str, str | None, tuple[int, ...], bool, int]], report_to: int) -> NoReturn:
+    told = [_one_of_several(*program) for program in programs]
+    _write_all(report_to, f"P[{','.join(told)}]".encode())
+    _exit(0)
+
+
+def _one_of_several(
+    code: str, call: str | None, anchor_lines: tuple[int, ...], with_arguments: bool, max_characters: int
+) -> str:
+    """Runs one program as if it were the first in this process: its report."""
+    states: list[str] = []
+    kept: list[object] | None = [] if with_arguments else None
+    too_much: list[bool] = []
+
+    def overflow() -> NoReturn:
+        too_much.append(True)  # The program may catch what is raised.
+        raise KeyboardInterrupt
+
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    vars(main)["__builtins__"] = builtins
+    _begin_random()
+    before, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        program = compile_program(code, anchor_lines)
+        if anchor_lines:
+            setattr(builtins, HOOK, recorder(states, max_characters, overflow))
+        value, type_name = _evaluate(program, call, vars(main), kept)
+        stdout = sys.stdout.getvalue()
+    except BaseException:
+        return "null"
+    finally:
+        sys.stdout = before
+        _set_recursion_limit(10 * RECURSION_LIMIT)
+    if kept is not None:
+        states.append(_shortened(kept))
+    lengths = (len(value or ""), len(stdout), sum([len(state) for state in states]))
+    if too_much or len(states) > MAX_STATES or max(lengths) > max_characters:
+        return "null"
+    return f'{{"stdout":{_quoted(stdout)},{_report(states, "ok", value, type_name, None)}}}'
 
 
 def _evaluate(
@@ -180,10 +240,15 @@ def _finish(
         if len(states) > MAX_STATES or sum([len(state) for state in states]) > max_characters:
             verdict, value, type_name, error = "output_limit", None, None, None
             states.clear()
+    _write_all(report_to, f"{{{_report(states, verdict, value, type_name, error)}}}".encode())
+    _exit(0)
+
+
+def _report(states: list[str], verdict: str, value: str | None, type_name: str | None, error: str | None) -> str:
+    """The fields of a report as JSON."""
     told = f'"verdict":"{verdict}","value":{_json(value)},"type_name":{_json(type_name)},"exception":{_json(error)}'
     list_of_states = ",".join([_quoted(state) for state in states]) if states else ""
-    _write_all(report_to, f'{{{told},"states":[{list_of_states}]}}'.encode())
-    _exit(0)
+    return f'{told},"states":[{list_of_states}]'
 
 
 def _json(text: str | None) -> str:

@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reward import report
+from reward.endings import Pipe, ZygoteFault, execution, executions
 from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable
 from reward.zygote import messages
-from reward.zygote_process import Zygote, ZygoteFault, _execution, _Pipe
+from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
 LIMITS = Limits(wall_s=5, cpu_s=2, memory_mib=64, output_bytes=4000)
@@ -93,25 +94,51 @@ statuses = st.builds(
 )
 
 
+STATUS_OF_AN_END = messages.Status(messages.EXIT, 0, 0.1, 0.1, 1000)
+TOGETHER = json.dumps({**GOOD, "stdout": "hello"}).encode()
+
+
 @settings(max_examples=300, deadline=None)
 @given(statuses, st.binary(max_size=50), told)
 def test_whatever_comes_after_the_start_is_told_as_a_verdict_of_the_program(status, printed, said):
-    pipes = _Pipe(-1, 100), _Pipe(-1, 100), _Pipe(-1, 10**6)
+    pipes = Pipe(-1, 100), Pipe(-1, 100), Pipe(-1, 10**6)
     pipes[0].kept, pipes[2].kept = bytearray(printed), bytearray(b"IP" + said)
-    execution = _execution(status, *pipes, LIMITS, True, "full")
-    assert execution.verdict in OF_A_PROGRAM
+    found = execution(status, *pipes, LIMITS, True, "full")
+    assert found.verdict in OF_A_PROGRAM
     if (status.how, status.number) != (messages.EXIT, 0):
-        assert execution.verdict is not Verdict.OK
-        assert (execution.value, execution.states) == (None, ())
+        assert found.verdict is not Verdict.OK
+        assert (found.value, found.states) == (None, ())
+
+
+@settings(max_examples=300, deadline=None)
+@given(statuses, st.binary(max_size=50), st.lists(told, max_size=3), st.integers(1, 3))
+@example(STATUS_OF_AN_END, b"", [TOGETHER, b"null"], 2)
+@example(STATUS_OF_AN_END, b"printed past the report", [TOGETHER], 1)
+def test_of_programs_that_ran_together_each_is_told_as_a_value_or_not_at_all(status, printed, said, count):
+    pipes = Pipe(-1, 100), Pipe(-1, 100), Pipe(-1, 10**6)
+    pipes[0].kept, pipes[2].kept = bytearray(printed), bytearray(b"IP[" + b",".join(said) + b"]")
+    found = executions(status, *pipes, LIMITS, [True] * count, "full")
+    assert len(found) == count
+    for one in found:
+        assert one is None or (one.verdict, status.how, status.number, printed) == (Verdict.OK, messages.EXIT, 0, b"")
+        assert one is None or isinstance(one.value, str)
+
+
+def test_what_is_told_right_of_programs_that_ran_together_is_taken():
+    pipes = Pipe(-1, 100), Pipe(-1, 100), Pipe(-1, 10**6)
+    pipes[2].kept = bytearray(b"IP[null," + TOGETHER + b"]")
+    nothing, found = executions(STATUS_OF_AN_END, *pipes, LIMITS, [True, True], "full")
+    assert nothing is None
+    assert (found.value, found.stdout) == (GOOD["value"], "hello")
 
 
 @settings(max_examples=100, deadline=None)
 @given(statuses, st.binary(max_size=50).filter(lambda said: not said.startswith(b"I")))
 def test_a_child_that_was_not_confined_is_a_fault(status, said):
-    pipes = _Pipe(-1, 100), _Pipe(-1, 100), _Pipe(-1, 10**6)
+    pipes = Pipe(-1, 100), Pipe(-1, 100), Pipe(-1, 10**6)
     pipes[2].kept = bytearray(said)
     with pytest.raises(ZygoteFault, match="a child could not be confined"):
-        _execution(status, *pipes, LIMITS, True, "full")
+        execution(status, *pipes, LIMITS, True, "full")
 
 
 def received(data: bytes, cuts: list[int], receive) -> object:

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from reward.control_groups import places
+from reward.endings import ZygoteFault
 from reward.sandbox import Limits, Program, Sandbox, SandboxUnavailable, _self_test
 from reward.zygote.isolation import LAYERS, LEVELS
-from reward.zygote_process import Zygote, ZygoteFault
+from reward.zygote_process import Zygote
 from rl.verdicts import Verdict
 
 SHORT = Limits(wall_s=0.8, cpu_s=0.4, memory_mib=32, output_bytes=1000)

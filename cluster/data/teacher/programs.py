@@ -29,6 +29,7 @@ class Taught:
     wanted: TaughtSettings
     teacher: Teacher
     size: None = None
+    ours: bool = False
 
     @property
     def calls(self) -> int:

@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.config import FilterSettings, SplitSettings
-from cluster.data.making import Executor, make_problem
+from cluster.data.making import Executor, OneByOne, making
 from cluster.data.rows import screened
 from cluster.data.screening import Screen
 from cluster.data.tasks import limits_of
@@ -32,9 +32,8 @@ def candidate(code, call, output=None):
 
 
 def made(sandbox, code, call, output=None, other=None, **split):
-    return make_problem(
-        candidate(code, call, output), SplitSettings(problems=1, **split), Executor(sandbox, other or sandbox, LIMITS)
-    )
+    executor = Executor(OneByOne(sandbox), OneByOne(other or sandbox), LIMITS)
+    return executor.one(making(candidate(code, call, output), SplitSettings(problems=1, **split)))
 
 
 def refusal(sandbox, code, call, output=None, other=None, **split):
@@ -150,6 +149,6 @@ def test_a_program_that_could_notice_anchors_is_told_by_that(sandbox):
 def test_structural_rules_look_at_the_call_too(sandbox):
     code = "def f(x):\n    y = x.pop()\n    return y\n"
     split, executor = SplitSettings(problems=1), Executor(sandbox, sandbox, LIMITS)
-    assert make_problem(candidate(code, "f({1})"), split, executor, structure=True).output == "1"
+    assert executor.one(making(candidate(code, "f({1})"), split, structure=True)).output == "1"
     with pytest.raises(Rejected, match=r"^structure: line 2: pop of a set"):
-        make_problem(candidate(code, "f({'a'})"), split, executor, structure=True)
+        executor.one(making(candidate(code, "f({'a'})"), split, structure=True))

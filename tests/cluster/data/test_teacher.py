@@ -13,7 +13,7 @@ from teacher_server import Script, completion, grid_teacher, says, serving, stat
 from cluster.config import DataSettings, SplitSettings, TaughtSettings, TeacherSettings
 from cluster.data.factory import _longest_wave
 from cluster.data.lengths import Budget
-from cluster.data.making import Executor, make_problem
+from cluster.data.making import Executor, making
 from cluster.data.numbered import Gridded
 from cluster.data.plain_rows import as_row, from_row
 from cluster.data.rows import cut
@@ -131,7 +131,7 @@ def test_programs_of_the_teacher_become_problems(tmp_path, sandbox):
     made, reasons = [], set()
     for candidate in candidates:
         try:
-            made.append(make_problem(candidate, SplitSettings(problems=30), Executor(sandbox, sandbox)))
+            made.append(Executor(sandbox, sandbox).one(making(candidate, SplitSettings(problems=30))))
         except Rejected as reason:
             reasons.add(reason.reason)
     assert not [reason for reason in reasons if reason.startswith("teacher")]
@@ -153,14 +153,14 @@ def test_what_the_teacher_does_not_give_is_set_aside_with_its_reason_and_the_res
     assert candidates[2].code == "Sorry."
     for candidate, reason in zip(candidates[::2], ("teacher: status 500", "teacher: not one code block"), strict=False):
         with pytest.raises(Rejected) as error:
-            make_problem(candidate, SplitSettings(problems=1), Executor(sandbox, sandbox))
+            Executor(sandbox, sandbox).one(making(candidate, SplitSettings(problems=1)))
         assert error.value.reason == reason
         assert str(error.value).startswith(f"{reason}: ")
 
 
 def problem_of(sandbox, task=Task.OUTPUT, name="p"):
     candidate = Candidate(name, PROGRAM, "shout('tea', '-')", None, "mine")
-    return make_problem(candidate, SplitSettings(problems=1, task=task), Executor(sandbox, sandbox))
+    return Executor(sandbox, sandbox).one(making(candidate, SplitSettings(problems=1, task=task)))
 
 
 def chain_for(problem, **change):

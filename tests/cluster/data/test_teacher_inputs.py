@@ -7,7 +7,7 @@ import pytest
 from teacher_server import Script, completion, grid_teacher, serving
 
 from cluster.config import SplitSettings, TaughtSettings, TeacherSettings
-from cluster.data.making import Executor, make_problem
+from cluster.data.making import Executor, making
 from cluster.data.teacher import Teacher
 from cluster.data.teacher.answers import NoAnswer
 from cluster.data.teacher.inputs import read_call
@@ -107,7 +107,7 @@ def test_the_teachers_inputs_follow_one_another_and_become_problems(tmp_path):
     with Sandbox() as sandbox:
         for candidate in named:
             try:
-                made += bool(make_problem(candidate, SplitSettings(problems=1), Executor(sandbox, sandbox)))
+                made += bool(Executor(sandbox, sandbox).one(making(candidate, SplitSettings(problems=1))))
             except Rejected:
                 continue
     assert made >= 12
