@@ -213,9 +213,10 @@ def main() -> None:
             sys.stderr.write(f"codereason: {' '.join(message.split())}\n")
         sys.exit(2)
     except OSError as error:
-        if error.errno not in _NO_PLACE or error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.errno not in _NO_PLACE or (error.filename is None and not full):
             raise
-        sys.stderr.write(f"codereason: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"codereason: {error.filename or 'a file could not be written'}: {error.strerror}\n")
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)

@@ -35,6 +35,7 @@ from rl.benchmarks.accuracy import guess_accuracy
 
 Plan = list[Stage]
 """Stages in order."""
+_KILLED = "codereason: the driver was killed, or its Ray was; the same command goes on from the last checkpoint"
 
 
 def carry_out(settings: RunSettings, folder: Path, console: Console, until: str | None = None) -> RunFolder:
@@ -82,7 +83,7 @@ def do_stages(job: Job, plan: Plan, session: SharedSession | None = None) -> Non
         return
     settings = job.settings
     alone = ray_session(settings, left) if session is None else nullcontext(session.start())
-    with swept(job.weights), alone as dashboard, job.run.live(dashboard), job.guard:
+    with swept(job.weights, _KILLED), alone as dashboard, job.run.live(dashboard), job.guard:
         require_dashboard(settings.rollout, settings.reward, dashboard)
         for name, work in plan:
             job.stage(name, work)

@@ -83,7 +83,8 @@ class Job:
         try:
             work()
         except BaseException:
-            self.run.interrupt_stage(name, time.monotonic() - began)
+            with suppress(OSError):  # On a full disk, say, which is why it ends.
+                self.run.interrupt_stage(name, time.monotonic() - began)
             raise
         self.run.finish_stage(name, time.monotonic() - began)
         self.events.progressed(("learner", "experience", "driver"), f"{name} is done")

@@ -4,43 +4,69 @@ Shared memory outlives who wrote it. So a process of its own waits for the end o
 it; a killed process cannot. This file is also that process's program, and imports nothing of ours.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_TOLD = b"told"
+"""From an owner that fails and says why itself."""
 _LOOK_EVERY_S = 0.5
 _GONE_FOR_S = 10.0
 """What wrote into the folder dies a little later than its owner, and may make it again until then."""
 
 
 @contextmanager
-def swept(folder: Path) -> Iterator[None]:
+def swept(folder: Path, last_words: str) -> Iterator[None]:
     """Remove a folder, that ends in a number of its own, after the block, or when this process is killed in it.
 
-    What an owner before left of the same name but another number goes at once: one at a time may have it.
+    What an owner before left of the same name but another number goes at once: one at a time may have it. Where this process
+    ends in the block and cannot say so itself, its `last_words` go to standard error.
     """
     stem = folder.name.rpartition("-")[0]
     for other in folder.parent.glob(f"{stem}-*"):
         if re.fullmatch(re.escape(stem) + r"-\d+", other.name):
             shutil.rmtree(other, ignore_errors=True)
-    # Out of reach of what is typed at the terminal, which ends the owner.
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, str(folder)], stdin=subprocess.PIPE, start_new_session=True
-    ) as sweeper:
-        try:
-            yield
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            sweeper.kill()
+    sweeper = subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, str(folder), last_words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Out of reach of what is typed at the terminal, which ends the owner.
+    )
+    assert sweeper.stdin is not None
+    try:
+        yield
+    except Exception:
+        # What wrote into the folder may not have died yet: this one goes on for a while.
+        sweeper.stdin.write(_TOLD)
+        sweeper.stdin.close()
+        raise
+    except BaseException:
+        _end(sweeper)
+        raise
+    else:
+        _end(sweeper)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(folder: Path) -> None:
-    sys.stdin.read()
+def _end(sweeper: "subprocess.Popen[bytes]") -> None:
+    sweeper.kill()
+    with sweeper:
+        pass
+
+
+def _sweep(folder: Path, last_words: str) -> None:
+    if sys.stdin.buffer.read() != _TOLD:
+        with suppress(OSError):  # Nobody may be left who reads it.
+            os.write(2, f"{last_words}\n".encode())
+    # Whoever reads what the owner said is not to wait for this process.
+    os.dup2(1, 2)
     gone_since = time.monotonic()
     while time.monotonic() - gone_since < _GONE_FOR_S:
         if folder.exists():
@@ -50,4 +76,4 @@ def _sweep(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _sweep(Path(sys.argv[1]))
+    _sweep(Path(sys.argv[1]), sys.argv[2])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rl.trajectories import Completion
 from rollout.settings import Load, RolloutSettings
+from rollout.shared_memory import forget_names
 
 if TYPE_CHECKING:
     from rollout.load import LoadMeter
@@ -91,8 +92,9 @@ class Engine:
     async def start(self, version: int) -> None:
         """Label the weights that the engine was built with."""
         await self._engine.update_weight_version(str(version))
-        # The engine's process has answered, and so have its workers: every socket is connected.
+        # The engine's process has answered, and so have its workers: every socket is connected, all memory mapped.
         shutil.rmtree(self._sockets, ignore_errors=True)
+        forget_names()
         self.version = version
 
     async def join(self, init_info: dict[str, Any]) -> None:

@@ -40,7 +40,8 @@ def ray_head(ip, **more):
         **ours,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # Else Ray takes 127.0.0.1 for another address of this machine; and with it no node joins.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0" if ip == "127.0.0.1" else "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         **more,
     }
@@ -81,9 +82,20 @@ def node(head, ip, *inside):
     """A node with room for a rollout replica, whose command begins as `inside` says."""
     command = [*inside, Path(sys.executable).parent / "ray", "start", f"--address={head.address}", "--num-cpus=1", "--block"]
     command += [f"--node-ip-address={ip}", '--resources={"rollout": 1}', "--object-store-memory=100000000"]
-    process = subprocess.Popen(command, env=head.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=120)
+    with tempfile.NamedTemporaryFile("w") as log:
+        process = subprocess.Popen(command, env=head.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            _await_start(process, Path(log.name))
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=120)
+
+
+def _await_start(process, log):
+    """Two that start at the same moment may choose the same ports."""
+    deadline = time.monotonic() + 120
+    while "Ray runtime started" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
