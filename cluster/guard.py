@@ -41,18 +41,19 @@ class RollCall:
         self._lost_at = 0.0
 
     def look(self, there: Collection[str], healthy: Callable[[], bool]) -> None:
-        """Take note of who is there by name; asks whether they work and are all that is wanted, where somebody is missed."""
+        """Take note of who is there by name; where somebody is missed or new, asks whether they work and are all wanted."""
         gone, come = sorted(self._there - set(there)), sorted(set(there) - self._there)
         self._there = set(there)
+        # Another one may come before it is seen that one is gone.
+        self._newcomers += come
         for name in gone:
             self._missing, self._lost_at = self._missing + 1, self._clock()
             self._events.broke(self._part, f"{name} is gone", self._who_acts)
+        if not (self._missing or self._newcomers) or not healthy():
+            return
         if not self._missing:
-            return
-        self._newcomers += come
-        if not healthy():
-            return
-        if len(self._newcomers) >= self._missing:
+            self._newcomers = []
+        elif len(self._newcomers) >= self._missing:
             self._settle(f"{', '.join(self._newcomers)} works")
         elif self._clock() - self._lost_at > _PATIENCE_S:
             self._settle(f"{len(self._there)} are there, and no more are wanted")

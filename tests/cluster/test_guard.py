@@ -38,6 +38,22 @@ def test_the_first_look_and_those_who_come_are_no_event(call, events):
     assert events.rows() == []
 
 
+def test_one_that_came_before_the_other_was_seen_to_be_gone_has_taken_its_place(call, events, clock):
+    call.look(["a"], lambda: True)
+    call.look(["a", "b"], lambda: False)
+    call.look(["b"], lambda: False)
+    clock.now += 7
+    call.look(["b"], lambda: True)
+    assert [row["what"] for row in events.rows()] == ["a is gone", "b works"]
+
+
+def test_one_that_came_for_a_larger_pool_takes_nobodys_place(call, events):
+    call.look(["a"], lambda: True)
+    call.look(["a", "b"], lambda: True)
+    call.look(["b"], lambda: True)
+    assert [row["what"] for row in events.rows()] == ["a is gone"]
+
+
 def test_who_goes_is_named_at_once_and_who_takes_the_place_when_all_work(call, events, clock):
     call.look(["a", "b"], lambda: True)
     clock.now += 2
