@@ -130,6 +130,9 @@ def ray_session(settings: RunSettings, stages: Collection[str]) -> Iterator[str]
     with connected(settings.cluster) as dashboard:
         require(placement_plan(settings, stages))
         provision(session_folder())
+        if dashboard:
+            # Ray Train tells the dashboard of its runs only if asked to.
+            os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
         # Without workers there are no pools: building data needs no controller of theirs beside it.
         workers = {role.name for role in roles(settings, stages)} - {"driver"}
         with serving(application_names(settings.name)) if workers else nullcontext():

@@ -166,6 +166,8 @@ def _quiet() -> None:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # It warns of the line above.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 
 
 def fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) -> None:
