@@ -50,7 +50,7 @@ def walk(root: ast.AST) -> Iterator[ast.AST]:
         level = [child for node in level for child in children(node)]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def parsed(code: str) -> ast.Module:
     """The tree of a program that is looked at several times over; nobody may change it. Raises as `ast.parse`."""
     return ast.parse(code)
