@@ -20,8 +20,9 @@ from tests.cluster.monitoring.test_monitoring import answer, needs_prometheus, p
 
 ROOT = Path(__file__).parents[3]
 
+# SFT is longer than it takes Ray to pass a process's metrics on (10 s).
 CHANGES = [
-    "name=watched", "rl.steps=2000", "sft.epochs=4", "sft.decay_epochs=4",
+    "name=watched", "rl.steps=2000", "sft.epochs=40", "sft.decay_epochs=40",
     "learner.workers=1", "rollout.max_replicas=2", "rollout.wait_above=0.05",
     "cluster.grow_after_s=2", "evaluation.every=null", "rl.kl=0.001", f"cluster.python={sys.executable}",
 ]  # fmt: skip
