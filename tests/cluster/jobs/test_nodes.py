@@ -138,7 +138,7 @@ def test_every_pool_stays_where_it_belongs_by_whichever_hand_it_grows(nodes, tmp
         nodes.answer(*scale, "reward=3")
         until(process, lambda: len(nodes.where()["rollout"]) == 2, "the second engine did not come", log)
         assert nodes.where() == {"rollout": [["rollout"]] * 2, "reward": [["reward"]] * 3, "learner": [["learner"]]}
-        told = nodes.answer(*scale, "reward=5", "--wait", "10", status=2)
+        told = nodes.answer(*scale, "reward=5", "--wait", "60", status=2)
         assert "reward has 4 of 5" in told.splitlines()[-1]
         assert nodes.where()["reward"] == [["reward"]] * 4, "there is room on other nodes, but not for this pool"
         nodes.answer(*scale, "reward=1")

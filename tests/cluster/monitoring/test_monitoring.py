@@ -168,10 +168,11 @@ needs_prometheus = pytest.mark.skipif(
 def prometheus(head, folder):
     """A Prometheus that scrapes a cluster, for the length of the block; its port."""
     port = free_port()
-    found = json.loads((head.session.parent / "prom_metrics_service_discovery.json").read_text())
+    # Ray writes the file anew as nodes come and go.
+    targets = {"files": [str(head.session.parent / "prom_metrics_service_discovery.json")], "refresh_interval": "2s"}
     config = {
         "global": {"scrape_interval": "2s"},
-        "scrape_configs": [{"job_name": "ray", "static_configs": [{"targets": entry["targets"]} for entry in found]}],
+        "scrape_configs": [{"job_name": "ray", "file_sd_configs": [targets]}],
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))
     with (folder / "log").open("w") as log:
