@@ -13,6 +13,7 @@ from rich.console import Console
 from cluster.commands import audit, bench, jobs, programs, serve_sandbox, study, watch
 from cluster.commands.ending import interruptible
 from cluster.commands.evaluate import evaluate_benchmark
+from cluster.commands.json_output import kept_for_json
 from cluster.commands.options import AsJson, ConfigFile, Overrides, Runs
 from cluster.config import BadInput, RunSettings, load
 from cluster.security import present_token, stay_on_loopback
@@ -50,7 +51,7 @@ def _carry_out(config: Path, overrides: list[str] | None, runs: Path, as_json: b
     from cluster.run import carry_out
 
     console = Console(stderr=as_json)
-    with interruptible():
+    with interruptible(), kept_for_json(as_json):
         run = carry_out(settings, runs / settings.name, console, until)
     report = None
     if until is None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.json_output import kept_for_json, print_measured
 from cluster.commands.options import Overrides
 from cluster.config import BadInput, load
 from cluster.user_rows import as_object, read_lines
@@ -45,12 +46,13 @@ def sandbox(
     import benchmarks.sandbox
 
     rows = _rows(programs)
-    with _told(mode):
-        found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
-    if pool:
-        import benchmarks.reward_pool
+    with kept_for_json(True):
+        with _told(mode):
+            found = benchmarks.sandbox.measure(rows, runs=runs, slots=slots, mode=mode)
+        if pool:
+            import benchmarks.reward_pool
 
-        found |= benchmarks.reward_pool.measure(rows, runs=runs, slots=slots, mode=mode)
+            found |= benchmarks.reward_pool.measure(rows, runs=runs, slots=slots, mode=mode)
     typer.echo(json.dumps(found, indent=2))
 
 
@@ -92,7 +94,7 @@ def data(
     import benchmarks.data
 
     settings = load(config or _GRID, [*([] if config else _SMALLER), *(overrides or [])])
-    typer.echo(json.dumps(benchmarks.data.measure(settings, slots=slots), indent=2))
+    print_measured(benchmarks.data.measure, settings, slots=slots)
 
 
 @app.command()
@@ -111,10 +113,14 @@ def learner(
     model = ScratchModel(
         layers=layers, hidden=hidden, heads=max(hidden // 32, 1), intermediate=3 * hidden, vocabulary=vocabulary
     )
-    found = benchmarks.learner.measure(
-        model=model, sequences=sequences, token_budget=token_budget, rounds=rounds, threads=threads
+    print_measured(
+        benchmarks.learner.measure,
+        model=model,
+        sequences=sequences,
+        token_budget=token_budget,
+        rounds=rounds,
+        threads=threads,
     )
-    typer.echo(json.dumps(found, indent=2))
 
 
 @app.command()
@@ -168,10 +174,12 @@ def controller(
     """CPU time of the experience stream for a trajectory, its pools simulated."""
     import benchmarks.controller
 
-    found = benchmarks.controller.measure(
-        in_flight=in_flight or [10, 100, 1000], trajectories=trajectories, group_size=group_size
+    print_measured(
+        benchmarks.controller.measure,
+        in_flight=in_flight or [10, 100, 1000],
+        trajectories=trajectories,
+        group_size=group_size,
     )
-    typer.echo(json.dumps(found, indent=2))
 
 
 @app.command()
@@ -188,7 +196,8 @@ def rollout(
     """Tokens a second through the rollout service against vLLM's offline engine."""
     import benchmarks.rollout
 
-    found = benchmarks.rollout.measure(
+    print_measured(
+        benchmarks.rollout.measure,
         model=_model(layers, hidden, vocabulary, tokens),
         prompts=prompts,
         samples=group_size,
@@ -196,7 +205,6 @@ def rollout(
         rounds=rounds,
         threads=threads,
     )
-    typer.echo(json.dumps(found, indent=2))
 
 
 @app.command()
@@ -207,7 +215,7 @@ def weights(
     """New weights from the learner's memory into the engine, against a copy of the same bytes."""
     import benchmarks.weights
 
-    typer.echo(json.dumps(benchmarks.weights.measure(mib=mib, rounds=rounds), indent=2))
+    print_measured(benchmarks.weights.measure, mib=mib, rounds=rounds)
 
 
 @app.command()
@@ -224,7 +232,8 @@ def step(
     """A whole step, on-policy and overlapped, against its raw phases."""
     import benchmarks.step
 
-    found = benchmarks.step.measure(
+    print_measured(
+        benchmarks.step.measure,
         model=_model(layers, hidden, vocabulary, tokens),
         groups=groups,
         group_size=group_size,
@@ -232,7 +241,6 @@ def step(
         steps=steps,
         threads=threads,
     )
-    typer.echo(json.dumps(found, indent=2))
 
 
 @app.command()
@@ -251,7 +259,8 @@ def trl(
     """A whole step, on-policy, against TRL's GRPO trainer on the same model and prompts."""
     import benchmarks.against_trl
 
-    found = benchmarks.against_trl.measure(
+    print_measured(
+        benchmarks.against_trl.measure,
         folder=folder,
         model=_model(layers, hidden, vocabulary, tokens),
         groups=groups,
@@ -261,7 +270,6 @@ def trl(
         threads=threads,
         accumulation=accumulation,
     )
-    typer.echo(json.dumps(found, indent=2))
 
 
 def _model(layers: int, hidden: int, vocabulary: int, tokens: int) -> ScratchModel:

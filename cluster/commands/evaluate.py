@@ -76,6 +76,7 @@ def _by_model(
     benchmark: Any, overrides: list[str], runs: Path, model: str, options: Mapping[str, Any], as_json: bool, console: Console
 ) -> None:
     from cluster.commands.ending import interruptible
+    from cluster.commands.json_output import kept_for_json
     from cluster.evaluation.answering import AskSettings
     from cluster.evaluation.benchmark import Wanted, default_folder, evaluate_model
     from cluster.evaluation.stored_answers import show
@@ -104,7 +105,7 @@ def _by_model(
         trained_on=options["--trained-on"],
         out=options["--out"] or default_folder(runs, model, endpoint, benchmark, anchors),
     )
-    with interruptible("the answers it has"):
+    with interruptible("the answers it has"), kept_for_json(as_json):
         found = evaluate_model(wanted, Console(stderr=True))
     if as_json:
         typer.echo(json.dumps(found))
