@@ -208,7 +208,6 @@ def _decided(
 
     Yields how many problems there are more, whenever there are.
     """
-    _know(wave.rows, factory.screen, split.name)
     found = sum("problem" in row for row in wave.rows)
     yield found
     begin = split.tried + len(wave.rows)
