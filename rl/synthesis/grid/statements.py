@@ -120,9 +120,15 @@ def consume(scope: Scope, made: Expression) -> None:
         text += _extra(scope, made)
     if "{x}." in statement and made.precedence < ATOM:
         text = f"({text})"
-    scope.emit(statement.format(c=collector(scope, kind).name, x=text))
+    into = collector(scope, kind)
+    if scope.loops and kind in _DOUBLING and into.name in _NAME.findall(text):
+        raise DeadEnd
+    scope.emit(statement.format(c=into.name, x=text))
     _settle(scope, made.text)
 
+
+_DOUBLING = ("ints", "words", "str")
+"""Collectors that would double every round if what goes in held all of them: after fifty rounds no memory is left."""
 
 _RESULTS = {
     "int": "+=",

@@ -129,14 +129,16 @@ _VALUES: dict[str, Any] = {
 POOL_INTS, POOL_STRINGS = (5, 20), (5, 15)
 """Sizes of the pools that mutation draws from (ExecVerify, `data/input_synthesis.py`): integers, strings."""
 LONGER_THAN = 5
-"""Mutated collections and strings that grow have more elements than this (same source)."""
+"""Mutated collections and strings have more elements than this (same source)."""
 
 
 def mutate(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
     """Other arguments of the same types, made from these by rule.
 
-    One or all of them are changed: an element replaced, grown past five elements, shrunk, emptied, set to a boundary,
-    put in another order; or two arguments of one type change places. New numbers and strings come from random pools.
+    One or all of them are changed: elements replaced, more of them, in another order, a number set to a boundary; or two
+    arguments of one type change places. New numbers and strings come from random pools. Then every argument that is a
+    collection or a string has more than five elements, but a string that another argument holds, since it is mostly
+    looked for there, a set or a dictionary whose kind of elements gives no more, and an empty dictionary.
     """
     made = arguments
     for _ in range(_TRIES):
@@ -158,11 +160,20 @@ def _mutation(arguments: tuple[Any, ...], rng: Random) -> tuple[Any, ...]:
     if twins and rng.random() < 0.1:
         a, b = rng.choice(twins)
         changed[a], changed[b] = changed[b], changed[a]
-        return tuple(changed)
-    chosen = places if rng.random() < 0.5 else rng.sample(places, min(1, len(places)))
-    for place in chosen:
-        changed[place] = _mutated(changed[place], pool)
-    return tuple(changed)
+    else:
+        for place in places if rng.random() < 0.5 else rng.sample(places, min(1, len(places))):
+            changed[place] = _mutated(changed[place], pool)
+    return tuple(
+        value if _is_held(value, (*changed[:place], *changed[place + 1 :])) else _long(value, pool)
+        for place, value in enumerate(changed)
+    )
+
+
+def _is_held(value: Any, others: tuple[Any, ...]) -> bool:
+    """Whether a string is an element or a part of another argument."""
+    return isinstance(value, str) and any(
+        value in other for other in others if isinstance(other, str | list | tuple | set | dict)
+    )
 
 
 class Pool:
@@ -224,44 +235,25 @@ def _mutated(value: Any, pool: Pool) -> Any:
             return value
 
 
-def _rule(rng: Random) -> str:
-    return rng.choices(("grow", "change", "shrink", "order", "boundary", "empty"), (6, 4, 2, 2, 1, 0.6))[0]
-
-
 def _mutated_text(text: str, pool: Pool) -> str:
     rng = pool.rng
     match _rule(rng):
         case "grow":
             return text + rng.choice(("", " ", "-")) + rng.choice(pool.strings)
-        case "shrink":
-            return text[: len(text) // 2]
         case "order":
             return text[::-1]
-        case "boundary":
-            return text[:1]
-        case "empty":
-            return ""
         case _:
             return rng.choice(pool.strings)
 
 
 def _mutated_items(items: list[Any], pool: Pool) -> list[Any]:
-    """The items of a collection changed; new ones are like those it has, numbers where it has none."""
-    rng, sample = pool.rng, items[0] if items else 0
+    """The items of a collection changed; new ones are like those it has."""
+    rng = pool.rng
     match _rule(rng):
         case "grow":
-            grown = list(items)
-            while len(grown) <= LONGER_THAN + rng.randint(0, 2):
-                grown.append(pool.like(rng.choice(items) if items else sample))
-            return grown
-        case "shrink":
-            return items[: max(1, len(items) - rng.randint(1, 2))]
+            return _grown(items, pool)
         case "order":
             return rng.sample(items, len(items))
-        case "boundary":
-            return rng.choice((items[:1], items[:1] * len(items)))
-        case "empty":
-            return []
         case _:
             changed = list(items)
             for place in rng.sample(range(len(items)), (len(items) + 1) // 2):
@@ -271,22 +263,52 @@ def _mutated_items(items: list[Any], pool: Pool) -> list[Any]:
 
 def _mutated_mapping(mapping: dict[Any, Any], pool: Pool) -> dict[Any, Any]:
     """Keys are kept where the values change, so that look-ups by them still succeed."""
-    rng, keys = pool.rng, list(mapping)
-    match _rule(rng):
-        case "grow" if mapping:
-            grown = dict(mapping)
-            for _ in range(LONGER_THAN * 4):
-                if len(grown) > LONGER_THAN:
-                    break
-                grown[pool.like(keys[0])] = pool.like(mapping[keys[0]])
-            return grown
-        case "shrink":
-            return {key: mapping[key] for key in keys[: max(1, len(keys) - 1)]}
+    match _rule(pool.rng):
+        case "grow":
+            return _grown_mapping(mapping, pool)
         case "order":
-            return {key: mapping[key] for key in reversed(keys)}
-        case "boundary":
-            return {key: mapping[key] for key in keys[:1]}
-        case "empty":
-            return {}
+            return {key: mapping[key] for key in reversed(mapping)}
         case _:
             return {key: pool.like(item) for key, item in mapping.items()}
+
+
+def _rule(rng: Random) -> str:
+    return rng.choices(("grow", "change", "order"), (3, 2, 1))[0]
+
+
+def _long(value: Any, pool: Pool) -> Any:
+    """This value with more than five elements, if it can have them; what it holds stays."""
+    if not isinstance(value, str | list | tuple | set | dict) or len(value) > LONGER_THAN:
+        return value
+    match value:
+        case str():
+            while len(value) <= LONGER_THAN:
+                value += pool.rng.choice(pool.strings)
+            return value
+        case dict():
+            return _grown_mapping(value, pool)
+        case set():
+            return set(_grown(ordered(value), pool, different=True))
+        case _:
+            return type(value)(_grown(list(value), pool))
+
+
+def _grown(items: list[Any], pool: Pool, *, different: bool = False) -> list[Any]:
+    """The items and more like them, numbers where there are none; more than five, if there are so many different ones."""
+    grown, wanted = list(items), LONGER_THAN + 1 + pool.rng.randint(0, 2)
+    for _ in range(_TRIES * wanted):
+        if len(grown) >= wanted:
+            break
+        item = pool.like(pool.rng.choice(items) if items else 0)
+        if different and item in grown:
+            pool = Pool(pool.rng)
+        else:
+            grown.append(item)
+    return grown
+
+
+def _grown_mapping(mapping: dict[Any, Any], pool: Pool) -> dict[Any, Any]:
+    """The mapping and more items like its first; more than five, if there are so many different keys."""
+    keys = list(mapping)
+    new = _grown(keys, pool, different=True) if keys else []
+    return mapping | {key: pool.like(mapping[keys[0]]) for key in new[len(keys) :]}

@@ -104,6 +104,29 @@ def test_programs_run_and_their_values_are_literals(programs):
     assert anchored == len(programs[::20])
 
 
+@pytest.mark.parametrize("seed", [62, 128, 131])
+def test_a_cell_that_needs_many_drafts_gets_its_program(seed):
+    (cell,) = (cell for cell in cells() if str(cell) == "dict d[k] /6")
+    assert write_program(cell, random.Random(seed)).cell == cell
+
+
+def test_nothing_doubles_in_every_round(programs):
+    """`result.extend(result[::-1])` in a loop takes all memory after some fifty rounds."""
+    for program in programs:
+        for loop in ast.walk(ast.parse(program.source)):
+            if isinstance(loop, ast.For | ast.While):
+                for name, what in grown(loop):
+                    assert name not in {node.id for node in ast.walk(what) if isinstance(node, ast.Name)}, program.source
+
+
+def grown(loop):
+    """The names of lists that a loop extends, each with what goes in."""
+    for node in ast.walk(loop):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="extend"), args=[what]):
+                yield name, what
+
+
 def test_results_do_not_depend_on_the_hash_seed(programs):
     script = """
 import hashlib, random

@@ -69,14 +69,43 @@ def test_mutation_is_deterministic(seed):
 
 
 def test_mutation_reaches_every_rule():
-    seen = {tuple(mutate(([3, 1, 2],), random.Random(seed))[0]) for seed in range(400)}
-    lengths = {len(items) for items in seen}
-    assert () in seen
-    assert {1, 2, 3} <= lengths
-    assert max(lengths) > 5
-    assert {(1, 2, 3), (3, 3, 3)} <= seen
-    swapped = {mutate((1, 2), random.Random(seed)) for seed in range(400)}
-    assert (2, 1) in swapped
+    numbers = list(range(7))
+    seen = [mutate((numbers,), random.Random(seed))[0] for seed in range(100)]
+    assert any(len(items) > 7 and items[:7] == numbers for items in seen)
+    assert any(sorted(items) == numbers for items in seen)
+    assert any(len(items) == 7 and sorted(items) != numbers for items in seen)
+    assert len({mutate((True, 4), random.Random(seed)) for seed in range(400)} & {(True, 0), (True, -1), (True, 8)}) == 3
+    assert (2, 1) in {mutate((1, 2), random.Random(seed)) for seed in range(400)}
+
+
+@given(st.integers(0, 2**32), st.lists(VALUES, min_size=1, max_size=3))
+def test_mutated_collections_and_strings_have_more_than_five_elements(seed, arguments):
+    mutated = mutate(tuple(arguments), random.Random(seed))
+    for place, value in enumerate(mutated):
+        others = (*mutated[:place], *mutated[place + 1 :])
+        if isinstance(value, list | tuple) or (isinstance(value, str) and not any(map(holder_of(value), others))):
+            assert len(value) > 5
+
+
+def holder_of(text):
+    return lambda other: isinstance(other, str | list | tuple | set | dict) and text in other
+
+
+@pytest.mark.parametrize("value", [{1}, {"tea"}, set(), {"k": 1}, {2: [1]}])
+def test_mutated_sets_and_dictionaries_grow(value):
+    assert all(len(mutate((value,), random.Random(seed))[0]) > 5 for seed in range(50))
+
+
+@pytest.mark.parametrize("value", [{}, {True}, {None}, {False: 1}])
+def test_what_gives_no_more_elements_stays_small(value):
+    found = [mutate((value,), random.Random(seed))[0] for seed in range(50)]
+    assert all(type(one) is type(value) and len(one) <= 2 for one in found)
+
+
+def test_a_text_that_is_looked_for_in_another_argument_stays_there():
+    drawn = [mutate(("tea", {"tea": 1, "red": 2}), random.Random(seed)) for seed in range(100)]
+    assert any(key == "tea" and len(box) > 5 for key, box in drawn)
+    assert all(key in box or len(key) > 5 for key, box in drawn)
 
 
 @given(VALUES)
