@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ _CHUNKS = (16, 256)
 """Candidates that one task makes, at least and at most. Between two a core waits for the driver, a tenth of a second."""
 
 _CHUNKS_PER_CORE = 4
-"""So that no core waits long for the last one."""
+"""Into how many tasks for each core what is left of a wave would be divided."""
 
 _FEWEST, _WAVE = 64, 4096
 """Candidates whose results are kept together, at least and at most."""
@@ -57,10 +57,25 @@ _ENOUGH_TRIES = 20
 
 
 @dataclass(slots=True)
+class Share:
+    """How many candidates became problems, before any as if nine of ten had."""
+
+    kept: int = 9
+    tried: int = 10
+
+    def candidates(self, problems: int) -> int:
+        """As many as nearly always give so many problems: three standard deviations more than what mostly does."""
+        share = self.kept / self.tried
+        return ceil((problems + 3 * sqrt(problems * (1 - share))) / share)
+
+
+@dataclass(slots=True)
 class Split:
     """A split being filled: its problems so far, what was set aside and why."""
 
     name: str
+    share: Share = field(default_factory=Share)
+    """What came of candidates so far, also those of splits that are filled in the same way."""
     problems: list[Problem] = field(default_factory=list)
     rejected: list[dict[str, str]] = field(default_factory=list)
     tried: int = 0
@@ -123,7 +138,7 @@ def build(
     finished = parts.with_name("parts.finished")
     shutil.rmtree(finished, ignore_errors=True)
     factory = Factory(settings, Screen(settings.data.filters), teacher, difficulty, Budget(settings.data), parts, advance)
-    splits = [Split(name) for name in SPLITS]
+    splits = empty_splits(settings, sources)
     # All that is on disk comes first: a split that is still to be filled must not take what a later one already has.
     for split in splits:
         for rows in kept_parts(parts, split.name):
@@ -147,6 +162,17 @@ def build(
     if parts.exists():
         parts.rename(finished)
         shutil.rmtree(finished)
+
+
+def empty_splits(settings: RunSettings, sources: dict[str, Source]) -> list[Split]:
+    """The splits in the order they are filled; those that are filled in the same way tell each other what to expect."""
+    shares: dict[tuple[object, ...], Share] = {}
+    splits = []
+    for name in SPLITS:
+        wanted, difficulty = getattr(settings.data, name), settings.data.filters.difficulty
+        way = (type(sources[name]), wanted.chains == "teacher", difficulty is not None and name in difficulty.splits)
+        splits.append(Split(name, shares.setdefault(way, Share())))
+    return splits
 
 
 def _conclude(splits: list[Split], settings: RunSettings, run: RunFolder) -> None:
@@ -182,8 +208,7 @@ def fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) 
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
-        share = len(split.problems) / split.tried if split.problems else 1.0
-        end = min(split.tried + min(max(ceil(1.1 * missing / share), _FEWEST), _longest_wave(source)), most)
+        end = min(split.tried + min(max(split.share.candidates(missing), _FEWEST), _longest_wave(source)), most)
         with Wave(factory.parts, split.name, split.tried) as wave:
             enough = None if difficulty else missing
             for done in _decided(wave, split, source, end, wanted, enough, factory):
@@ -249,6 +274,8 @@ def _take(split: Split, rows: list[dict[str, Any]]) -> int:
     split.problems += problems
     split.rejected += [row["rejected"] for row in rows if "rejected" in row]
     split.tried += len(rows)
+    split.share.kept += len(problems)
+    split.share.tried += len(rows)
     return len(problems)
 
 
@@ -271,9 +298,7 @@ def _made(
     """Each candidate of a wave with what became of it, in order. The teacher is asked here, not in the tasks."""
     if isinstance(source, Taught):
         source = Listed(tuple(source.candidates(begin, end)), source.calls, begin)
-    least, most = _CHUNKS
-    size = min(max(ceil((end - begin) / (_CHUNKS_PER_CORE * ray.cluster_resources().get("CPU", 1))), least), most)
-    chunks = [{"begin": start, "end": min(start + size, end)} for start in range(begin, end, size)]
+    chunks = list(chunked(begin, end, int(ray.cluster_resources().get("CPU", 1))))
     made = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map(
         partial(
             make_chunk,
@@ -289,6 +314,15 @@ def _made(
             # Set here already, so that difficulty is measured by the prompts that are trained on.
             outcome = replace(from_row(problem), decoupled=settings.data.decoupled) if problem else _rejection(*aside)
             yield Candidate(**candidate), outcome
+
+
+def chunked(begin: int, end: int, cores: int) -> Iterator[dict[str, int]]:
+    """The numbers of a wave by tasks, smaller and smaller ones, so that no core waits long for the last."""
+    least, most = _CHUNKS
+    while begin < end:
+        size = min(max(ceil((end - begin) / (_CHUNKS_PER_CORE * cores)), least), most)
+        yield {"begin": begin, "end": min(begin + size, end)}
+        begin += size
 
 
 def _rejection(kind: str, told: str) -> Rejected:

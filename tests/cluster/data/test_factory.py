@@ -1,11 +1,17 @@
 """What a build that is started again knows before it fills its first split."""
 
+from random import Random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.config import RunSettings
 from cluster.data import factory
+from cluster.data.factory import Share, chunked
 from cluster.data.parts import Wave, part_path
 from cluster.data.plain_rows import as_row
+from cluster.data.sources import open_sources
 from cluster.data.splits import SPLITS
 from cluster.runs import RunFolder, write_jsonl
 from rl.problems import Problem
@@ -38,3 +44,31 @@ def test_what_the_wave_under_way_of_any_split_holds_is_known_to_all(tmp_path, mo
         factory.build(
             RunSettings.model_validate({"name": "run", "data": data}), dict.fromkeys(SPLITS), RunFolder(tmp_path), [].append
         )
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3000), st.integers(1, 64))
+def test_tasks_hold_every_number_once_and_get_smaller(begin, count, cores):
+    tasks = list(chunked(begin, begin + count, cores))
+    assert [number for task in tasks for number in range(task["begin"], task["end"])] == list(range(begin, begin + count))
+    sizes = [task["end"] - task["begin"] for task in tasks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] <= 16
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("problems", [1, 40, 1400])
+def test_as_many_candidates_are_made_as_nearly_always_do(problems, share):
+    made = Share(kept=round(10_000 * share), tried=10_000).candidates(problems)
+    rng = Random(1)
+    draws = [sum(rng.random() < share for _ in range(made)) for _ in range(100)]
+    assert sum(draw >= problems for draw in draws) >= 95
+    assert made <= (1.1 * problems + 20) / share
+
+
+def test_splits_that_are_filled_alike_tell_each_other_what_to_expect():
+    data = {name: {"problems": 2, "chains": True, "grid": {}} for name in SPLITS} | {"rl": {"problems": 2, "grammar": {}}}
+    settings = RunSettings.model_validate({"name": "run", "data": data})
+    sources = open_sources(settings.data, settings.seed)
+    shares = {split.name: split.share for split in factory.empty_splits(settings, sources)}
+    assert shares["heldout"] is shares["validation"] is shares["sft"]
+    assert shares["rl"] is not shares["sft"]
