@@ -2,8 +2,9 @@
 
 import ast
 import operator
+import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from rl.synthesis.narration.events import Assigned, Changed, Event, Returned
 from rl.synthesis.narration.frames import UNKNOWN, Frame, Function
 from rl.synthesis.narration.library import Builtin, Method, Module
 from rl.synthesis.narration.places import affected
-from rl.synthesis.narration.values import abbreviated, insertable, shown
+from rl.synthesis.narration.values import Insert, abbreviated, insertable, shown
 
 _LONGEST = 160
 """Characters of an expression with values for names; beyond, only its source is told."""
@@ -138,14 +139,67 @@ def _substituted(node: ast.expr, frame: Frame) -> str | None:
     parts = _parts(node)
     if isinstance(node, ast.Constant) or parts.binds_inside or _changes_under_way(parts, frame):
         return None
-    plain = parts.source
-    if not any(_has_value(frame.get(name)) for name in parts.replaceable):
+    inserts = {}
+    for name in parts.replaceable:
+        value = frame.get(name)
+        found = insertable(value) if _has_value(value) else None
+        if found is not None:
+            inserts[name] = found
+    if not inserts:
         return None
+    text = with_inserts(node, inserts)
+    return text if text is not None and text != parts.source and len(text) <= _LONGEST else None
+
+
+def with_inserts(node: ast.expr, inserts: Mapping[str, Insert]) -> str | None:
+    """The text of an expression with these in the place of names, but for the inside of f-strings.
+
+    It is what `ast.unparse` gives; None where that cannot write it: what no f-string of Python 3.11 can hold.
+    """
+    pieces = _pieces(node, tuple((name, insert.kind) for name, insert in inserts.items()))
+    if pieces is None:
+        return None
+    texts = [insert.text[_CUT[insert.kind]] if insert.kind in _CUT else "" for insert in inserts.values()]
+    return "".join([texts[int(piece)] if place % 2 else piece for place, piece in enumerate(pieces)])
+
+
+_CUT = {"int": slice(None), "atom": slice(None), "negative": slice(1, None), "tuple": slice(1, -1)}
+"""What of a value's text comes into its place; the sign and the parentheses, where they are wanted, are around it."""
+
+_PLACE = re.compile("\ue000([0-9]+)(?:, )?\ue001")
+"""A place for a value, of characters that `ast.unparse` writes in no text of a program."""
+
+
+class _Number(int):
+    """A number that is written as a place."""
+
+    def __repr__(self) -> str:
+        return f"\ue000{int(self)}\ue001"
+
+
+@lru_cache(maxsize=4096)
+def _pieces(node: ast.expr, kinds: tuple[tuple[str, str], ...]) -> tuple[str, ...] | None:
+    """The text of an expression around the values of some names, by turns with their numbers; a loop asks every round."""
+    places = {name: _place(number, kind) for number, (name, kind) in enumerate(kinds)}
     try:
-        text = ast.unparse(_with_values(node, frozenset(parts.replaceable), frame))
-    except ValueError:  # quotes inside an f-string that Python 3.11 cannot nest
+        return tuple(_PLACE.split(ast.unparse(_replaced(node, places))))
+    except ValueError:
         return None
-    return text if text != plain and len(text) <= _LONGEST else None
+
+
+def _place(number: int, kind: str) -> ast.expr:
+    """An expression that is written as a value of this kind is, with a place in it."""
+    place = ast.Name(f"\ue000{number}\ue001", ast.Load())
+    match kind:
+        case "int":
+            return ast.Constant(_Number(number))
+        case "atom":
+            return place
+        case "negative":
+            return ast.UnaryOp(ast.USub(), place)
+        case "tuple":
+            return ast.Tuple([ast.Name(f"\ue000{number}", ast.Load()), ast.Name("\ue001", ast.Load())], ast.Load())
+    return ast.parse(kind, mode="eval").body
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,21 +253,20 @@ def _changes_under_way(parts: _Parts, frame: Frame) -> bool:
     return len(changeable) > 1 or (parts.repeats and bool(changeable)) or (bool(functions) and bound_anew)
 
 
-def _with_values(node: Any, replaceable: frozenset[str], frame: Frame) -> Any:
-    """A node with values for these names, but for the inside of f-strings; itself where that changes nothing."""
+def _replaced(node: Any, places: Mapping[str, ast.expr]) -> Any:
+    """A node with these for names, but for the inside of f-strings; itself where that changes nothing."""
     if isinstance(node, ast.Name):
-        value = frame.get(node.id) if node.id in replaceable else UNKNOWN
-        return (insertable(value) or node) if _has_value(value) else node
+        return places.get(node.id, node)
     if node is None or isinstance(node, ast.JoinedStr):
         return node
     changed = {}
     for name in FIELDS[type(node)]:
         value = getattr(node, name, None)
         if isinstance(value, list):
-            made: Any = [_with_values(item, replaceable, frame) for item in value]
+            made: Any = [_replaced(item, places) for item in value]
             if any(map(operator.is_not, made, value)):
                 changed[name] = made
-        elif (made := _with_values(value, replaceable, frame)) is not value:
+        elif (made := _replaced(value, places)) is not value:
             changed[name] = made
     if not changed:
         return node

@@ -4,6 +4,7 @@ import ast
 import math
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass
 from functools import lru_cache
 
 from rl.answers import UnreadableAnswer, literal, same
@@ -71,24 +72,45 @@ def abbreviated(text: str, cap: int = CAP) -> str:
     return text if len(text) <= cap else f"{text[:_HEAD]}...{text[-_TAIL:]} ({len(text)} characters)"
 
 
-def insertable(value: object) -> ast.expr | None:
-    """The value as an expression to stand in the place of a name; None where it is long or has no literal."""
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A value as source that can stand in the place of a name."""
+
+    text: str
+    """As `ast.unparse` writes it where nothing has to stand around it."""
+    kind: str
+    """What of it decides how the text around it is written; its own text where that is not known."""
+
+
+def insertable(value: object) -> Insert | None:
+    """The value to stand in the place of a name; None where it is long or has no literal."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     try:
         text = text_of(value)
         if len(text) <= CAP // 2 and type(value) not in _BY_REPR:
-            return _expression(text)
+            return _insert(text)
     except (Unshowable, UnreadableAnswer):
         pass
     return None
 
 
 @lru_cache(maxsize=4096)
-def _expression(text: str) -> ast.expr:
-    """A literal's syntax tree, which nobody changes. Raises UnreadableAnswer where it is none."""
+def _insert(text: str) -> Insert:
+    """A literal; nobody changes its syntax tree. Raises UnreadableAnswer where it is none."""
     literal(text)
-    return ast.parse(text, mode="eval").body
+    expression = ast.parse(text, mode="eval").body
+    written = ast.unparse(expression)
+    match expression:
+        case ast.Constant(value=int()):
+            return Insert(written, "int")
+        case ast.Constant() | ast.List() | ast.Dict() | ast.Set() | ast.Call():
+            return Insert(written, "atom")
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
+            return Insert(written, "negative")
+        case ast.Tuple(elts=[_, *_]):
+            return Insert(written, "tuple")
+    return Insert(written, written)
 
 
 def is_ordered(value: object, depth: int = 0) -> bool:
