@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.commands.json_output import kept_for_json
 from cluster.commands.options import AsJson, Packages, Runs, named_packages
 from cluster.config import BadInput, RunSettings, load
 from reward.sandbox import Level
@@ -74,7 +75,8 @@ def _teacher_anchors(
     from cluster.data.teacher.anchors import summary_of, teacher_anchors, told
     from reward.sandbox import Limits
 
-    with open_sandbox(Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory), mode) as opened:
+    limits = Limits(wall_s=timeout, cpu_s=timeout, memory_mib=memory)
+    with kept_for_json(as_json), open_sandbox(limits, mode) as opened:
         rows = teacher_anchors(sources, settings, runs / settings.name / "anchors", opened)
     summary = summary_of(rows)
     for row in rows:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from cluster.commands.ending import interruptible
+from cluster.commands.json_output import kept_for_json
 from cluster.commands.options import AsJson, ConfigFile, Overrides, Runs
 from cluster.config import BadInput, load
 from cluster.security import stay_on_loopback
@@ -34,7 +35,7 @@ def study(
     from cluster.reports.tables import terminal_table
     from cluster.study.seeds import carry_out_study
 
-    with interruptible():
+    with interruptible(), kept_for_json(as_json):
         folder = carry_out_study(settings, chosen, runs, console)
     page = write_report(folder)
     summary = json.loads((folder / "summary.json").read_text())
@@ -65,7 +66,7 @@ def _arms(config: Path, overrides: list[str], seeds: list[int], runs: Path, cons
     from cluster.study.figures import FIGURES, TRAINING, write_figures
 
     folder = (runs / wanted.settings.name).resolve()
-    with interruptible():
+    with interruptible(), kept_for_json(as_json):
         carry_out_arms(wanted, seeds, folder, console)
     write_figures(folder)
     found = {"tables": write_tables(folder), "figures": folder / FIGURES, "training": folder / TRAINING}

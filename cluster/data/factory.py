@@ -57,29 +57,22 @@ _ENOUGH_TRIES = 20
 
 
 @dataclass(slots=True)
-class Share:
-    """How many candidates became problems, before any as if nine of ten had."""
-
-    kept: int = 9
-    tried: int = 10
-
-    def candidates(self, problems: int) -> int:
-        """As many as nearly always give so many problems: three standard deviations more than what mostly does."""
-        share = self.kept / self.tried
-        return ceil((problems + 3 * sqrt(problems * (1 - share))) / share)
-
-
-@dataclass(slots=True)
 class Split:
     """A split being filled: its problems so far, what was set aside and why."""
 
     name: str
-    share: Share = field(default_factory=Share)
-    """What came of candidates so far, also those of splits that are filled in the same way."""
     problems: list[Problem] = field(default_factory=list)
     rejected: list[dict[str, str]] = field(default_factory=list)
     tried: int = 0
     """Candidates looked at; the next one's number."""
+
+    def candidates(self, problems: int) -> int:
+        """As many as nearly always give so many problems more, by what came of those before, at first nine of ten.
+
+        That is three standard deviations more than what mostly does.
+        """
+        share = (len(self.problems) + 9) / (self.tried + 10)
+        return ceil((problems + 3 * sqrt(problems * (1 - share))) / share)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -138,7 +131,7 @@ def build(
     finished = parts.with_name("parts.finished")
     shutil.rmtree(finished, ignore_errors=True)
     factory = Factory(settings, Screen(settings.data.filters), teacher, difficulty, Budget(settings.data), parts, advance)
-    splits = empty_splits(settings, sources)
+    splits = [Split(name) for name in SPLITS]
     # All that is on disk comes first: a split that is still to be filled must not take what a later one already has.
     for split in splits:
         for rows in kept_parts(parts, split.name):
@@ -162,17 +155,6 @@ def build(
     if parts.exists():
         parts.rename(finished)
         shutil.rmtree(finished)
-
-
-def empty_splits(settings: RunSettings, sources: dict[str, Source]) -> list[Split]:
-    """The splits in the order they are filled; those that are filled in the same way tell each other what to expect."""
-    shares: dict[tuple[object, ...], Share] = {}
-    splits = []
-    for name in SPLITS:
-        wanted, difficulty = getattr(settings.data, name), settings.data.filters.difficulty
-        way = (type(sources[name]), wanted.chains == "teacher", difficulty is not None and name in difficulty.splits)
-        splits.append(Split(name, shares.setdefault(way, Share())))
-    return splits
 
 
 def _conclude(splits: list[Split], settings: RunSettings, run: RunFolder) -> None:
@@ -208,7 +190,7 @@ def fill(split: Split, wanted: SplitSettings, source: Source, factory: Factory) 
     most = source.size if source.size is not None else wanted.problems * _ENOUGH_TRIES
     while len(split.problems) < wanted.problems and split.tried < most:
         missing = wanted.problems - len(split.problems)
-        end = min(split.tried + min(max(split.share.candidates(missing), _FEWEST), _longest_wave(source)), most)
+        end = min(split.tried + min(max(split.candidates(missing), _FEWEST), _longest_wave(source)), most)
         with Wave(factory.parts, split.name, split.tried) as wave:
             enough = None if difficulty else missing
             for done in _decided(wave, split, source, end, wanted, enough, factory):
@@ -233,6 +215,7 @@ def _decided(
 
     Yields how many problems there are more, whenever there are.
     """
+    _know(wave.rows, factory.screen, split.name)  # Not known yet where a part before it was spoilt and made again.
     found = sum("problem" in row for row in wave.rows)
     yield found
     begin = split.tried + len(wave.rows)
@@ -274,8 +257,6 @@ def _take(split: Split, rows: list[dict[str, Any]]) -> int:
     split.problems += problems
     split.rejected += [row["rejected"] for row in rows if "rejected" in row]
     split.tried += len(rows)
-    split.share.kept += len(problems)
-    split.share.tried += len(rows)
     return len(problems)
 
 

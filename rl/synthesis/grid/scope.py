@@ -1,5 +1,6 @@
 """What a function being written knows: its variables, its lines, and what it has used so far."""
 
+import re
 from dataclasses import dataclass, field
 from random import Random
 
@@ -9,6 +10,10 @@ from rl.synthesis.grid.names import COLLECTIONS, SINGLES
 
 Line = str | list["Line"]
 """A line of source, or the lines of an indented block."""
+
+
+_NAME = re.compile(r"[a-z_]\w*")
+_CHANGED = re.compile(r"(\w+)(?:\[.*\])? (?:[-+*/%|&^]|//|\*\*)?= |(\w+)\.\w+\(")
 
 
 class DeadEnd(Exception):
@@ -80,6 +85,8 @@ class Scope:
     """Names inside comprehensions."""
     depth: int = 0
     """How deep operations are nested, at most."""
+    made_of: dict[str, set[str]] = field(default_factory=dict)
+    """For each name that a line binds or changes, the names in those lines."""
 
     def __post_init__(self) -> None:
         method = self.cell.method
@@ -179,6 +186,17 @@ class Scope:
         if self.ended():
             raise DeadEnd
         self.block.append(line)
+        target = _CHANGED.match(line)
+        if target:
+            self.made_of.setdefault(target[1] or target[2], set()).update(_NAME.findall(line))
+
+    def holds(self, text: str, name: str) -> bool:
+        """Whether the value of an expression may be made of what a name stands for, itself or by way of others."""
+        seen, waiting = set[str](), set(_NAME.findall(text))
+        while waiting:
+            seen |= waiting
+            waiting = set().union(*(self.made_of.get(found, ()) for found in waiting)) - seen
+        return name in seen
 
     def open(self, header: str) -> list[Line]:
         """Starts a block; `close` takes what this returns."""

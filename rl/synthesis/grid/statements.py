@@ -121,14 +121,14 @@ def consume(scope: Scope, made: Expression) -> None:
     if "{x}." in statement and made.precedence < ATOM:
         text = f"({text})"
     into = collector(scope, kind)
-    if scope.loops and kind in _DOUBLING and into.name in _NAME.findall(text):
+    if scope.loops and kind in _DOUBLING and scope.holds(text, into.name):
         raise DeadEnd
     scope.emit(statement.format(c=into.name, x=text))
     _settle(scope, made.text)
 
 
 _DOUBLING = ("ints", "words", "str")
-"""Collectors that would double every round if what goes in held all of them: after fifty rounds no memory is left."""
+"""Collectors that double every round if what goes in is made of all of them: after fifty rounds no memory is left."""
 
 _RESULTS = {
     "int": "+=",

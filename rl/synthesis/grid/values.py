@@ -205,12 +205,23 @@ class Pool:
             case str():
                 return self.rng.choice(self.strings)
             case tuple() | list() | set() | dict():
-                # Every level that grew would multiply the next one: what lies deeper stays as it is.
-                items = value.values() if isinstance(value, dict) else value
-                nested = any(isinstance(item, tuple | list | set | dict) for item in items)
-                return value if nested else _mutated(value, self)
+                return self._inside(value)
             case _:
                 return value
+
+    def _inside(self, value: Any) -> Any:
+        """A collection with other values in it, as many, so that pairs stay pairs; what lies deeper stays as it is."""
+
+        def other(item: Any) -> Any:
+            return item if isinstance(item, tuple | list | set | dict) else self.like(item)
+
+        match value:
+            case dict():
+                return {key: other(item) for key, item in value.items()}
+            case set():
+                return {other(item) for item in ordered(value)}
+            case _:
+                return type(value)(other(item) for item in value)
 
 
 def _mutated(value: Any, pool: Pool) -> Any:
@@ -295,7 +306,7 @@ def _long(value: Any, pool: Pool) -> Any:
 
 def _grown(items: list[Any], pool: Pool, *, different: bool = False) -> list[Any]:
     """The items and more like them, numbers where there are none; more than five, if there are so many different ones."""
-    grown, wanted = list(items), LONGER_THAN + 1 + pool.rng.randint(0, 2)
+    grown, wanted = list(items), max(LONGER_THAN, len(items)) + 1 + pool.rng.randint(0, 2)
     for _ in range(_TRIES * wanted):
         if len(grown) >= wanted:
             break

@@ -102,6 +102,21 @@ def test_what_gives_no_more_elements_stays_small(value):
     assert all(type(one) is type(value) and len(one) <= 2 for one in found)
 
 
+@pytest.mark.parametrize("value", [[(1, 2), (3, 4)], [[1, 2, 3], [4, 5, 6], [7, 8, 9]], {"a": (1, 2), "b": (3, 4)}])
+def test_pairs_stay_pairs_and_matrices_rectangular(value):
+    for seed in range(50):
+        found = mutate(mutate((value,), random.Random(seed)), random.Random(seed + 1))[0]
+        inner = list(found.values() if isinstance(found, dict) else found)
+        assert {len(one) for one in inner} == {len(next(iter(value.values() if isinstance(value, dict) else value)))}
+        assert len(inner) > 5
+
+
+@pytest.mark.parametrize("length", [1, 6, 8, 20])
+def test_collections_of_any_length_grow(length):
+    numbers = list(range(length))
+    assert any(len(mutate((numbers,), random.Random(seed))[0]) > max(length, 6) for seed in range(50))
+
+
 def test_a_text_that_is_looked_for_in_another_argument_stays_there():
     drawn = [mutate(("tea", {"tea": 1, "red": 2}), random.Random(seed)) for seed in range(100)]
     assert any(key == "tea" and len(box) > 5 for key, box in drawn)
