@@ -2,7 +2,7 @@
 
 - `methods_text`, `methods_collections`: how each method is used, one form a line; `forms`: the notation;
 - `cells`: the grid; `names`: names by role, and literals;
-- `scope`, `expressions`, `statements`, `control`: how a function grows; `programs`: whole programs;
+- `scope`, `expressions`, `collecting`, `statements`, `control`: how a function grows; `programs`: whole programs;
 - `values`: arguments, and mutations of them; `measures`: what a program's source shows of its cell.
 """
 

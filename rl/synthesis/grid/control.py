@@ -1,10 +1,11 @@
 """Control structures, each nested in the one before: loops, conditions, and what goes into them."""
 
+from rl.synthesis.grid.collecting import consume
 from rl.synthesis.grid.expressions import Expression, Filling, variable
 from rl.synthesis.grid.forms import Form, Hole
 from rl.synthesis.grid.names import ELEMENTS
 from rl.synthesis.grid.scope import DeadEnd, Scope, Variable
-from rl.synthesis.grid.statements import consume, other, small_step, test, use
+from rl.synthesis.grid.statements import other, small_step, test, use
 
 _LOOPED = frozenset({"enumerate", "zip", "range", "reversed", "sorted", "items", "keys", "values"})
 """Methods and functions that a `for` can go over."""

@@ -13,6 +13,7 @@ Line = str | list["Line"]
 
 
 _NAME = re.compile(r"[a-z_]\w*")
+_CALLED = re.compile(r"(\w+)\(")
 _CHANGED = re.compile(r"(\w+)(?:\[.*\])? (?:[-+*/%|&^]|//|\*\*)?= |(\w+)\.\w+\(")
 
 
@@ -95,6 +96,10 @@ class Scope:
     def note(self, *called: str) -> None:
         """Takes down calls of methods and functions."""
         self.others += sum(name not in self.exempt for name in called)
+
+    def note_calls(self, text: str) -> None:
+        """Takes down the calls in a piece of source."""
+        self.note(*_CALLED.findall(text))
 
     def fresh(self, names: tuple[str, ...]) -> str:
         """A name not taken in this function, of these if one is left."""
