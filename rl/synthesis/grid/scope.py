@@ -14,7 +14,7 @@ Line = str | list["Line"]
 
 _NAME = re.compile(r"[a-z_]\w*")
 _CALLED = re.compile(r"(\w+)\(")
-_CHANGED = re.compile(r"(\w+)(?:\[.*\])? (?:[-+*/%|&^]|//|\*\*)?= |(\w+)\.\w+\(")
+_CHANGED = re.compile(r"((?:\w+, )*\w+)(?:\[.*\])? (?:[-+*/%|&^]|//|\*\*)?= |(\w+)\.\w+\(")
 
 
 class DeadEnd(Exception):
@@ -191,9 +191,9 @@ class Scope:
         if self.ended():
             raise DeadEnd
         self.block.append(line)
-        target = _CHANGED.match(line)
-        if target:
-            self.made_of.setdefault(target[1] or target[2], set()).update(_NAME.findall(line))
+        changed = _CHANGED.match(line)
+        for name in (changed[1] or changed[2]).split(", ") if changed else ():
+            self.made_of.setdefault(name, set()).update(_NAME.findall(line))
 
     def holds(self, text: str, name: str) -> bool:
         """Whether the value of an expression may be made of what a name stands for, itself or by way of others."""
