@@ -229,12 +229,14 @@ def test_the_real_engine_answers_and_the_run_is_compared(rows, tiny_model, tmp_p
     (run / "model").symlink_to(tiny_model)
     write_split(run / "data" / "rl.parquet", [Problem("r", CODE.format(n=2) + "# a b c d", "f(1)", "", [], "6")])
     options = ("max_tokens=24", "rollout.num_cpus=0.5", "cluster.dashboard=false")
-    done = evaluate(rows, "--model", run / "model", "--samples", 2, "--trained-on", run, "--json", *options)
+    where = ("--model", run / "model", "--trained-on", run, "--runs", run.parent)
+    done = evaluate(rows, *where, "--samples", 2, "--json", *options)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["style"] == "trained"
     assert found["contamination"]["shared"] == 1
     assert found["contamination"]["rl"] == {"shared": 1, "programs": 1}
+    assert Path(found["out"]).is_relative_to(tmp_path)
     stored = [json.loads(line) for line in (Path(found["out"]) / "sampled.jsonl").read_text().splitlines()]
     assert [row["id"] for row in stored] == ["p0", "p1", "p2", "p3"]
     assert all(len(row["responses"]) == 2 and 0 < max(row["tokens"]) <= 24 for row in stored)
