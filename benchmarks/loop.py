@@ -20,9 +20,8 @@ from cluster.run import opened
 from cluster.runs import RunFolder, link_model
 from cluster.session import ray_session
 from cluster.stages import Job, train_policy
-from learner.engine import load_deepspeed
 from learner.scratch import create_model, train_tokenizer
-from learner.settings import LearnerSettings, ScratchModel
+from learner.settings import ScratchModel
 from reward.settings import sandbox_limits
 from reward.slots import Slots
 from rl.problems import Problem
@@ -54,8 +53,6 @@ def talkative_model(settings: ScratchModel, texts: list[str], folder: Path) -> N
             text = tokenizer.decode([token])
             if token == tokenizer.eos_token_id or not text or "\ufffd" in text:
                 head[token] = 0.0
-    # Saving imports it; in a process that is not set up for it, it tells on standard output what it has not found.
-    load_deepspeed(LearnerSettings())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
