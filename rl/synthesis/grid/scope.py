@@ -17,6 +17,11 @@ _CALLED = re.compile(r"(\w+)\(")
 _CHANGED = re.compile(r"((?:\w+, )*\w+)(?:\[.*\])? (?:[-+*/%|&^]|//|\*\*)?= |(\w+)\.\w+\(")
 
 
+def names_in(text: str) -> list[str]:
+    """The names in a piece of source, in order; also those of attributes and keywords."""
+    return _NAME.findall(text)
+
+
 class DeadEnd(Exception):
     """The choices made so far cannot be completed; the writer starts anew."""
 
@@ -193,11 +198,11 @@ class Scope:
         self.block.append(line)
         changed = _CHANGED.match(line)
         for name in (changed[1] or changed[2]).split(", ") if changed else ():
-            self.made_of.setdefault(name, set()).update(_NAME.findall(line))
+            self.made_of.setdefault(name, set()).update(names_in(line))
 
     def holds(self, text: str, name: str) -> bool:
         """Whether the value of an expression may be made of what a name stands for, itself or by way of others."""
-        seen, waiting = set[str](), set(_NAME.findall(text))
+        seen, waiting = set[str](), set(names_in(text))
         while waiting:
             seen |= waiting
             waiting = set().union(*(self.made_of.get(found, ()) for found in waiting)) - seen

@@ -1,7 +1,5 @@
 """Simple statements: what uses the cell's method, what names values, what tests them."""
 
-import re
-
 from rl.synthesis.grid.collecting import collector, consume
 from rl.synthesis.grid.expressions import (
     CALLS_ON,
@@ -18,7 +16,7 @@ from rl.synthesis.grid.expressions import (
 )
 from rl.synthesis.grid.forms import Form
 from rl.synthesis.grid.names import COPIES, literal
-from rl.synthesis.grid.scope import DeadEnd, Scope, Variable
+from rl.synthesis.grid.scope import DeadEnd, Scope, Variable, names_in
 
 _MORE_NAMES = {
     "int": ("value", "figure", "extra", "reach"),
@@ -41,8 +39,6 @@ _INVARIANT = 0.25
 
 _REPEATED = 0.1
 """How often the same text is let through again, for the same reason."""
-
-_NAME = re.compile(r"[a-z_]\w*")
 
 
 def assign(scope: Scope, made: Expression) -> Variable:
@@ -102,7 +98,7 @@ def _varies(scope: Scope, text: str) -> bool:
     if not scope.loops:
         return True
     bound = {found.name for found in scope.variables if found.level > 0}
-    return not bound.isdisjoint(_NAME.findall(text)) or scope.rng.random() < _INVARIANT
+    return not bound.isdisjoint(names_in(text)) or scope.rng.random() < _INVARIANT
 
 
 def change(scope: Scope, form: Form) -> None:

@@ -97,7 +97,7 @@ def insertable(value: object) -> Insert | None:
 
 @lru_cache(maxsize=4096)
 def _insert(text: str) -> Insert:
-    """A literal; nobody changes its syntax tree. Raises UnreadableAnswer where it is none."""
+    """A literal's text, to stand in the place of a name. Raises UnreadableAnswer where it is none."""
     literal(text)
     expression = ast.parse(text, mode="eval").body
     written = ast.unparse(expression)

@@ -132,6 +132,12 @@ def plus_problem(entry):
     return mbpp_plus_problems([row])[0]
 
 
+def assert_judged(problem, arguments, found, expected, strict, official):
+    """Whether an output holds by either rule is what it should be."""
+    assert output_holds(problem, arguments, found, expected, exact=True) is strict
+    assert output_holds(problem, arguments, found, expected, exact=False) is official
+
+
 MATCH = "<re.Match object; span=(0, 3), match='abc'>"
 
 
@@ -157,8 +163,7 @@ MATCH = "<re.Match object; span=(0, 3), match='abc'>"
 def test_mbpp_plus_compares_as_evalplus_where_it_names_the_function(entry, found, expected, strict, official):
     problem = plus_problem(entry)
     assert problem.inputs == (((1, 2),),)
-    assert output_holds(problem, ((1, 2),), found, expected, exact=True) is strict
-    assert output_holds(problem, ((1, 2),), found, expected, exact=False) is official
+    assert_judged(problem, ((1, 2),), found, expected, strict, official)
 
 
 def problem_with(tolerance=0.0, entry="f"):
@@ -191,8 +196,7 @@ def problem_with(tolerance=0.0, entry="f"):
     ],
 )
 def test_when_an_output_holds(found, expected, tolerance, strict, official):
-    assert output_holds(problem_with(tolerance), (), found, expected, exact=True) is strict
-    assert output_holds(problem_with(tolerance), (), found, expected, exact=False) is official
+    assert_judged(problem_with(tolerance), (), found, expected, strict, official)
 
 
 @pytest.mark.parametrize(
