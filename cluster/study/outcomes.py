@@ -65,13 +65,20 @@ def _noted(run: RunFolder) -> str:
 
 
 def code_version() -> str:
-    """The commit of this code, `-dirty` where files differ from it; `unknown` outside of a checkout."""
+    """The commit of this code, `-dirty` where files differ from it, the documents aside; `unknown` outside of a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return "unknown"
-    asked = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    # A study's own reports are among the documents.
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints; nothing where it fails."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    return "" if done.returncode else done.stdout.strip()
 
 
 def codes_told(outcomes: Sequence[Outcome]) -> str:

@@ -343,9 +343,20 @@ def test_the_version_of_the_code_is_that_of_its_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr("cluster.study.outcomes.__file__", str(tmp_path / "cluster" / "study" / "outcomes.py"))
     assert code_version() == "unknown"
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+    report, code = tmp_path / "docs" / "study.md", tmp_path / "rl" / "credit.py"
+    for path in (report, code):
+        path.parent.mkdir()
+        path.write_text("as committed")
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert code_version() == "unknown"
+    for command in (["add", "."], ["commit", "-q", "-m", "x"]):
         subprocess.run([*git, *command], check=True)
-    assert re.fullmatch("[0-9a-f]{12}", code_version())
+    committed = code_version()
+    assert re.fullmatch("[0-9a-f]{12}", committed)
+    report.write_text("filled by a report")
+    assert code_version() == committed
+    code.write_text("changed")
+    assert code_version() == f"{committed}-dirty"
 
 
 def test_one_seed_is_told_from_several(study):
