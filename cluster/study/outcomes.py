@@ -6,6 +6,7 @@ They are gathered from the folders of arms that are done, and joined with those 
 import csv
 import gzip
 import io
+import re
 import subprocess
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,16 +70,15 @@ def code_version() -> str:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return "unknown"
-    commit = _git(root, "rev-parse", "--short=12", "HEAD")
     # A study's own reports are among the documents.
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
-    return f"{commit}-dirty" if commit and changed else commit or "unknown"
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git prints; nothing where it fails."""
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    return "" if done.returncode else done.stdout.strip()
+    code = ["--untracked-files=no", "--", ".", ":(exclude)docs"]
+    asked = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", *code]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    commit = re.match(r"# branch\.oid ([0-9a-f]{12})", told)
+    if commit is None:
+        return "unknown"
+    changed = any(not line.startswith("#") for line in told.splitlines())
+    return f"{commit[1]}-dirty" if changed else commit[1]
 
 
 def codes_told(outcomes: Sequence[Outcome]) -> str:
