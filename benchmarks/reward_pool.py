@@ -10,7 +10,7 @@ import ray
 from ray import serve
 
 from benchmarks.sandbox import ROUNDS, check, program, run_all
-from cluster.session import worker_environment
+from cluster.session import ASKING_FROM_ITS_LOOP, worker_environment
 from reward.deployment import deploy
 from reward.sandbox import Level
 from reward.settings import RewardSettings, sandbox_limits
@@ -31,11 +31,17 @@ def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Leve
     bare_s = through_s = 0.0
     try:
         serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
-        handle = deploy("bench-reward", settings, environment)
+        actor: Any = ray.remote(_Caller)
+        pool = deploy("bench-reward", settings, environment)
+        caller = actor.options(num_cpus=0, runtime_env=ASKING_FROM_ITS_LOOP).remote(pool)
+
+        def through(part: Sequence[dict[str, str]]) -> float:
+            return float(ray.get(caller.seconds.remote(part), timeout=_DEADLINE_S))
+
         with Slots(slots, sandbox_limits(settings), mode) as bare:
-            asyncio.run(_all(handle, wanted[: runs // 10]))
+            through(wanted[: runs // 10])
             for turn in range(ROUNDS):
-                through_s += asyncio.run(_all(handle, wanted[turn::ROUNDS]))
+                through_s += through(wanted[turn::ROUNDS])
                 bare_s += run_all(bare, wanted[turn::ROUNDS], slots)
         return {
             "through_serve_per_s": runs / through_s,
@@ -48,18 +54,24 @@ def measure(rows: Sequence[dict[str, str]], *, runs: int, slots: int, mode: Leve
         ray.shutdown()
 
 
-async def _all(handle: Any, rows: Sequence[dict[str, str]]) -> float:
-    """Seconds in which the pool runs all rows."""
-    programs = [program(row) for row in rows]
-    room = asyncio.Semaphore(_IN_FLIGHT)
+class _Caller:
+    """An actor that asks the pool, as a run's experience actor does."""
 
-    async def group(begin: int) -> None:
-        async with room:
-            executions = await handle.execute.remote(programs[begin : begin + _GROUP])
-        for row, execution in zip(rows[begin : begin + _GROUP], executions, strict=True):
-            check(row, execution)
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
 
-    began = time.perf_counter()
-    async with asyncio.timeout(_DEADLINE_S):
-        await asyncio.gather(*(group(begin) for begin in range(0, len(programs), _GROUP)))
-    return time.perf_counter() - began
+    async def seconds(self, rows: Sequence[dict[str, str]]) -> float:
+        """Seconds in which the pool runs all rows, `_IN_FLIGHT` groups at a time."""
+        programs = [program(row) for row in rows]
+        room = asyncio.Semaphore(_IN_FLIGHT)
+
+        async def group(begin: int) -> None:
+            async with room:
+                executions = await self._pool.execute.remote(programs[begin : begin + _GROUP])
+            for row, execution in zip(rows[begin : begin + _GROUP], executions, strict=True):
+                check(row, execution)
+
+        began = time.perf_counter()
+        async with asyncio.timeout(_DEADLINE_S):
+            await asyncio.gather(*(group(begin) for begin in range(0, len(programs), _GROUP)))
+        return time.perf_counter() - began

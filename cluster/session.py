@@ -45,6 +45,13 @@ def worker_environment() -> dict[str, str]:
     return {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
+ASKING_FROM_ITS_LOOP = {"env_vars": {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}}
+"""Runtime environment of an actor that asks the pools from its event loop alone, and from no other.
+
+Serve's router is in that loop then, and a call need not be handed to a thread of the router's and back.
+"""
+
+
 @contextmanager
 def connected(cluster: ClusterSettings) -> Iterator[str]:
     """Connect to Ray for the length of the block; gives the URL of its dashboard, empty if it has none.

@@ -38,11 +38,7 @@ from cluster.monitoring.progress import counting, following
 from cluster.resuming import flat
 from cluster.runs import RunFolder, link_model
 from cluster.scaling.scaler import Autoscaling
-from cluster.session import (
-    Pools,
-    beside_the_driver,
-    training_name,
-)
+from cluster.session import ASKING_FROM_ITS_LOOP, Pools, beside_the_driver, training_name
 from cluster.starting import not_started
 from learner.scratch import write_scratch_model
 from learner.settings import PolicySettings, SupervisedSettings
@@ -237,10 +233,13 @@ def train_policy(job: Job, stage: str, start_from: str, settings: PolicySettings
     run = job.run
     actor: Any = ray.remote(ExperienceStream)
     # Another takes its place if it dies: all it knows is on disk, and the learner goes on from its last checkpoint.
-    options = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": job.settings.learner.max_failures}
-    stream = actor.options(**options, scheduling_strategy=beside_the_driver()).remote(
-        _stream_job(job, stage, rollout, reward, settings)
-    )
+    stream = actor.options(
+        num_cpus=0,
+        max_concurrency=1000,
+        max_restarts=job.settings.learner.max_failures,
+        scheduling_strategy=beside_the_driver(),
+        runtime_env=ASKING_FROM_ITS_LOOP,
+    ).remote(_stream_job(job, stage, rollout, reward, settings))
     policy = learner.policy.PolicyJob(
         model_folder=str(run.model(start_from)),
         output_folder=str(run.model(stage)),

@@ -180,4 +180,5 @@ def deploy(name: str, settings: RewardSettings, environment: dict[str, str]) -> 
     # Serve itself would wait for ever.
     (handle,) = serve.run_many([target], wait_for_applications_running=False)
     # Straight to the replica: half the cost of the way through the object store, where what is sent is as small as here.
-    return handle.options(_by_reference=False)
+    # Both sides have these types, so none needs to go by value, which cloudpickle would ask of every object.
+    return handle.options(_by_reference=False, request_serialization="pickle", response_serialization="pickle")
