@@ -25,7 +25,13 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_bytes_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        BadInput: something stands there that is no file, as a device, which would be replaced.
+    """
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path}: is no regular file; give the path of one, or of none")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_bytes(data)

@@ -24,6 +24,7 @@ _LONG = 20_000
 _CALLER = f"""
 
 def outputs_of_calls(function, inputs):
+    from builtins import Exception, hex, int, len, type  # The program may have given these names to something else.
     from hashlib import sha256
     def text(value):
         huge = type(value) is int and value.bit_length() > 10_000

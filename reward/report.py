@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward.zygote.interception import MAX_STATES
-from reward.zygote.program import MAX_MESSAGE
+from reward.zygote.program import MAX_MESSAGE, MAX_NAME
 from rl.verdicts import Verdict
 
 _VERDICTS = {verdict.value: verdict for verdict in (Verdict.OK, Verdict.EXCEPTION, Verdict.MEMORY, Verdict.OUTPUT_LIMIT)}
 """What a child can know of itself; the rest is for the zygote to see."""
 _FIELDS = ("verdict", "value", "type_name", "exception", "states")
 _NAMES = frozenset(_FIELDS)
-_MAX_NAME = 1000
 _IN_NO_NAME = re.compile("[\0\ud800-\udfff]")
 """Characters that Python lets no class have in its name."""
 
@@ -69,7 +68,7 @@ def _read(told: object, max_characters: int, called: bool) -> Report | None:
     verdict, value, type_name, exception, states = (told[name] for name in _FIELDS)
     if not isinstance(verdict, str) or verdict not in _VERDICTS:
         return None
-    if not (_text(value, max_characters) and _text(type_name, _MAX_NAME) and _text(exception, _MAX_NAME + MAX_MESSAGE)):
+    if not (_text(value, max_characters) and _text(type_name, MAX_NAME) and _text(exception, MAX_NAME + 2 + MAX_MESSAGE)):
         return None
     if type_name is not None and _IN_NO_NAME.search(type_name):
         return None

@@ -4,7 +4,6 @@ Names and meanings are those of bytedance/SandboxFusion (`sandbox/server/sandbox
 """
 
 import base64
-import binascii
 import re
 from pathlib import PurePosixPath
 from typing import Literal
@@ -69,9 +68,10 @@ def program(request: RunCodeRequest) -> Program:
         if content is not None:
             try:
                 files[str(PurePosixPath(name))] = base64.b64decode("".join(content.split()), validate=True)
-            except binascii.Error as error:
+            except ValueError as error:
                 raise ValueError(f"files: {name!r:.300} is not base64: {error}") from None
-    return Program(request.code, stdin=request.stdin or "", files=files, keep_stderr=True)
+    # An interpreter takes the mark at the beginning of a file for what it is.
+    return Program(request.code.removeprefix("\ufeff"), stdin=request.stdin or "", files=files, keep_stderr=True)
 
 
 def limits(request: RunCodeRequest, most: Limits) -> Limits:

@@ -28,7 +28,7 @@ PACKAGES = {"numpy": ("numpy", "numpy.fft", "numpy.linalg", "numpy.ma", "numpy.p
 _START_S = 30.0
 _GRACE_S = 5.0
 """How long after the wall-clock limit the zygote may take to answer, on a busy machine."""
-_QUICK_MS = 20
+_QUICK_MS = 5
 """Most runs are over by then, and need be looked at only once: the pipes hold what is written meanwhile."""
 _NEAR = 0.9
 """From this part of its limit on, a program that was killed from outside is taken to have run out of memory."""

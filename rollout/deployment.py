@@ -19,6 +19,7 @@ from ray.serve.schema import LoggingConfig
 from rl.published_weights import newest
 from rl.trajectories import Completion
 from rollout.engine import Engine, Sampling, SyncDeadline
+from rollout.log_handlers import targets_kept
 from rollout.settings import Load, RolloutSettings
 
 _LOOK_EVERY_S = 0.2
@@ -29,7 +30,8 @@ class RolloutWorker:
     """One replica: asks the model."""
 
     def __init__(self, name: str, model_path: str, weights_folder: str, settings: RolloutSettings, seed: int) -> None:
-        self._engine = Engine(model_path, settings, seed, name)
+        with targets_kept():
+            self._engine = Engine(model_path, settings, seed, name)
         self._settings = settings
         self._weights_folder = Path(weights_folder)
         self._starting, self._loading = asyncio.Lock(), asyncio.Lock()

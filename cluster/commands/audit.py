@@ -24,6 +24,7 @@ from reward.scoring import score_group
 from reward.settings import RewardSettings, sandbox_limits
 from reward.tracing import trace
 from reward.truths import BY_CHANCE
+from rl.anchors import ProgramError
 from rl.answers import same, same_value_text
 from rl.verdicts import Verdict
 
@@ -198,7 +199,7 @@ def difference(
         own_output: what a problem's own call gives, None where it does not run.
 
     Raises:
-        BadInput: the row has no `problem_id`, `text` or `verdict`.
+        BadInput: the row has no `problem_id`, `text` or `verdict`, or its problem's program is none.
     """
     place = f"{row.path}:{row.line}"
     name = text(row.path, row.line, row.fields, "problem_id")
@@ -207,7 +208,11 @@ def difference(
     if problem is None:
         return Difference(place, "problem_id", name, None)
     facts: dict[str, Any] = {claim: getattr(problem, claim) for claim in _CLAIMS}
-    output = own_output(problem.program())
+    try:
+        program = problem.program()
+    except ProgramError as error:
+        raise BadInput(f"the run's data: problem {name}: {error}") from None
+    output = own_output(program)
     if output is not None and not same_value_text(problem.output, output):
         facts["output"] = output
     # The end-of-text token behind the response lies outside of every block, so it may stay.

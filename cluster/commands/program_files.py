@@ -48,7 +48,7 @@ def read_source(path: Path, call: str | None) -> Source:
     Raises:
         BadInput: the file cannot be read.
     """
-    code = read_text(path)
+    code = read_text(path).removeprefix("\ufeff")
     if len(code) > LONGEST:
         raise BadInput(f"{path}: longer than {LONGEST} characters")
     return Source(None, code, call)

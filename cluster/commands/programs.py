@@ -103,9 +103,9 @@ def sandbox(
     from cluster.user_rows import read_text
 
     def show(result: dict[str, Any]) -> None:
-        typer.echo(result["stdout"], nl=False)
         found = result["exception"] or result["value"]
-        typer.echo(f"{result['verdict']}: {found}  ({result['seconds']:.3f} s, level {result['level']})")
+        told = f"{result['stdout']}{result['verdict']}: {found}  ({result['seconds']:.3f} s, level {result['level']})"
+        typer.echo(told.encode(errors="backslashreplace").decode())
         for layer, why in result["missing_layers"].items():
             typer.echo(f"does not hold here: {layer}: {why}", err=True)
         for why in result["refusals"]:

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from datasets import Dataset, disable_progress_bars, load_dataset
+from datasets.exceptions import DatasetGenerationError
+from pyarrow import ArrowException
 
+from cluster.config import BadInput
 from cluster.data.plain_rows import as_row, from_row
 from rl.problems import Problem
 
@@ -22,5 +25,14 @@ def write_split(path: Path, problems: list[Problem]) -> None:
 
 
 def read_split(path: Path) -> list[Problem]:
-    """Read what `write_split` wrote."""
-    return [from_row(row) for row in load_dataset("parquet", data_files=str(path), split="train")]
+    """Read what `write_split` wrote.
+
+    Raises:
+        BadInput: it is no Parquet file, or a spoilt one.
+    """
+    try:
+        rows = load_dataset("parquet", data_files=str(path), split="train")
+    except (ArrowException, DatasetGenerationError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"{path}: cannot be read as Parquet: {why}") from None
+    return [from_row(row) for row in rows]

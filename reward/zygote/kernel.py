@@ -36,7 +36,6 @@ _SYS_POLL = 7
 _SYS_DUP2 = 33
 _SYS_CLONE = 56
 _SYS_WAIT4 = 61
-_SYS_GETPPID = 110
 _SYS_SETRESUID = 117
 _SYS_CAPSET = 126
 _SYS_PIVOT_ROOT = 155
@@ -83,10 +82,6 @@ def make(calls: Sequence[Call]) -> None:
     for what, call in calls:
         if _syscall_locked(*call) < 0:
             _checked(-1, what)
-
-
-HARMLESS = prepared("getppid", _SYS_GETPPID)
-"""A call that changes nothing, to rehearse `make` with."""
 
 
 def copying(source: int, target: int) -> Call:

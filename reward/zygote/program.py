@@ -6,6 +6,7 @@ of other modules; and the parent distrusts the report all the same.
 
 import _sitebuiltins
 import ast
+import atexit
 import builtins
 import io
 import marshal
@@ -25,6 +26,8 @@ __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 MAX_MESSAGE = 2000
 """Characters of an exception's message that are kept."""
+MAX_NAME = 1000
+"""Characters of a type's name that are kept."""
 RECURSION_LIMIT = 1000
 
 _KEEPER = "argument keeper"
@@ -35,6 +38,7 @@ _MOST_ARGUMENTS = 2000
 
 _exit, _write, _quoted = os._exit, os.write, encode_basestring_ascii
 _set_recursion_limit, _set_trace, _set_profile = sys.setrecursionlimit, sys.settrace, sys.setprofile
+_call_what_was_registered = atexit._run_exitfuncs
 _streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
 
 
@@ -43,6 +47,9 @@ def prepare() -> None:
     # The interpreter starts without `site`, which is where programs have these two from.
     vars(builtins).update({name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")})
     _begin_random()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(int(os.environ["PYTHONHASHSEED"]))
+    atexit._clear()  # What was registered up to here is for the zygote's end.
     sys.argv = ["program.py"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     vars(sys.modules["__main__"])["__builtins__"] = builtins
@@ -81,7 +88,10 @@ def run(payload: bytes, report_to: int) -> NoReturn:
     Of what `pack_together` made the report is `P` and a list of such, each with its `stdout`; null stands for a program that
     came to no value within its limits.
     """
-    asked = marshal.loads(payload)
+    try:
+        asked = marshal.loads(payload)
+    except MemoryError:
+        _finish(report_to, [], None, 0, "memory", error="MemoryError")
     if isinstance(asked, list):
         _run_together(asked, report_to)
     code, call, anchor_lines, max_characters, with_stdin, with_arguments = asked
@@ -96,6 +106,7 @@ def run(payload: bytes, report_to: int) -> NoReturn:
         _write_all(report_to, b"A" + str(error).encode())
         _exit(0)
     except BaseException as error:
+        # A MemoryError too: the parser raises it for what is nested too deeply.
         finish("exception", error=_described(error))
     _write(report_to, b"P")
     try:
@@ -177,7 +188,7 @@ def _evaluate(
         else:
             setattr(builtins, _KEEPER, _keeper(kept))
             value = eval(_compiled_to_keep(call), main)
-        return f"{value!r}", name_of(type(value))
+        return f"{value!r}", name_of(type(value))[:MAX_NAME]
     finally:
         _set_trace(None)
         _set_profile(None)
@@ -210,12 +221,14 @@ def _depth() -> int:
 
 def _described(error: BaseException) -> str:
     """`TypeName: message`, as the last line of a traceback has it."""
-    name = name_of(type(error))
+    name = name_of(type(error))[:MAX_NAME]
     try:
         message = str(error)
     except BaseException:
         message = "<exception str() failed>"
-    return f"{name}: {str.__str__(message)[:MAX_MESSAGE]}" if message else name
+    # Of what `str` gives only the text counts: it may be of a class whose methods are the program's.
+    plain = str.__str__(message)
+    return f"{name}: {plain[:MAX_MESSAGE]}" if plain else name
 
 
 def _finish(
@@ -229,6 +242,8 @@ def _finish(
     error: str | None = None,
 ) -> NoReturn:
     """Sends the report and ends the process."""
+    if verdict in ("ok", "exception"):
+        _last_words()
     _set_recursion_limit(10 * RECURSION_LIMIT)
     for stream in _streams:
         try:  # noqa: SIM105  contextlib is Python code, which a program can break.
@@ -242,6 +257,17 @@ def _finish(
             states.clear()
     _write_all(report_to, f"{{{_report(states, verdict, value, type_name, error)}}}".encode())
     _exit(0)
+
+
+def _last_words() -> None:
+    """What an interpreter does as it ends: calls what was registered, flushes what stands for the output by now."""
+    try:
+        _call_what_was_registered()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and stream not in _streams:
+                stream.flush()
+    except BaseException:  # The program's own doing, which changes nothing about how it ended.
+        return
 
 
 def _report(states: list[str], verdict: str, value: str | None, type_name: str | None, error: str | None) -> str:

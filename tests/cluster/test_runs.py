@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import threading
 import time
@@ -194,6 +195,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BadInput, match=f"{pipe}: is no regular file"):
+        write_whole(pipe, "new")
+    assert pipe.is_fifo()
 
 
 def test_rows_that_cannot_be_written_leave_the_old_file(tmp_path):

@@ -96,7 +96,9 @@ ENDINGS = {
     "abort": ("import os\nos.abort()", Verdict.CRASHED),
     "null_pointer": ("import ctypes\nctypes.string_at(0)", Verdict.CRASHED),
     "errors_to_nowhere": ("import sys\nfor _ in range(10**4): sys.stderr.write('x' * 100)", Verdict.OK),
-    "last_words": ("import atexit\natexit.register(lambda: print('x' * 10**5))", Verdict.OK),
+    "last_words": ("import atexit\natexit.register(lambda: print('x' * 10**5))", Verdict.OUTPUT_LIMIT),
+    "last_word_that_is_an_error": ("import atexit\natexit.register(lambda: 1 / 0)", Verdict.OK),
+    "last_word_that_exits": ("import atexit, os\natexit.register(os._exit, 0)", Verdict.NO_RESULT),
     "own_stack": ("import sys\nsys.setrecursionlimit(20)", Verdict.OK),
 }
 

@@ -90,6 +90,11 @@ def test_where_no_value_is_asserted_nothing_passes(quick_sandbox):
         passes_asserted(quick_sandbox, ADD.canonical, problem)
 
 
+def test_a_program_may_give_the_names_of_builtins_to_something_else(quick_sandbox):
+    shadowing = f"{ADD.canonical}\ntype = len = hex = int = Exception = None\n"
+    assert outputs(quick_sandbox, shadowing, ADD).values == ("3", "0.75")
+
+
 def test_inputs_of_every_kind_arrive_as_they_are(quick_sandbox):
     given = ((1, [2.5, {"a": (1,), 2: set()}], {3}), (float("inf"), float("-inf"), float("nan"), 1j), ())
     problem = CodingProblem("x", "", "f", "def f(*a):\n    return a\n", "", given)

@@ -321,6 +321,7 @@ BAD = {
     b'{"code": "", "language": "python", "memory_limit_MB": "much"}': "memory_limit_MB: Input should be a valid integer",
     b'{"code": "", "language": "python", "files": {"a\\nb": 1}}': "files.a b: Input should be a valid string",
     b'{"code": "", "language": "python", "files": {"a": "?"}}': "files: 'a' is not base64: ",
+    '{"code": "", "language": "python", "files": {"a": "é"}}'.encode(): "files: 'a' is not base64: ",
     b'{"code": "", "language": "python", "files": {"/a": ""}}': "files: '/a' is no path below",
     b'{"code": "", "language": "python", "files": {"b/../../a": ""}}': "files: 'b/../../a' is no path below",
     b'{"code": "", "language": "python", "files": {"": ""}}': "files: '.' is no path below",

@@ -35,6 +35,39 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
+LAST_WORDS = {
+    "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')\nprint('bye')": "bye\n",
+    "import codecs, sys\nsys.stdout = codecs.getwriter('utf-8')(sys.stdout.buffer)\nprint('bye')": "bye\n",
+    "import atexit\natexit.register(print, 'bye')\nprint('hello')": "hello\nbye\n",
+    "import atexit\natexit.register(print, 'bye')\nraise KeyError": "bye\n",
+    "import sys\nsys.stdout = None": "",
+    "import sys\nprint('hello')\nsys.stdout = object()": "hello\n",
+}
+
+
+@pytest.mark.parametrize("code", LAST_WORDS)
+def test_what_a_program_says_as_it_ends_is_its_output(sandbox, code):
+    execution = sandbox.run(Program(code))
+    assert execution.verdict is (Verdict.EXCEPTION if "raise" in code else Verdict.OK)
+    assert execution.stdout == LAST_WORDS[code]
+
+
+def test_names_as_long_as_a_program_makes_them(sandbox):
+    assert sandbox.run(Program("T = type('A' * 1500, (), {'__repr__': lambda self: 'x'})", "T()")).type_name == "A" * 1000
+    told = sandbox.run(Program("raise type('A' * 1500, (Exception,), {})('x' * 3000)")).exception
+    assert told == f"{'A' * 1000}: {'x' * 2000}"
+    liar = "class S(str):\n    def __bool__(self): 1 / 0\nclass E(Exception):\n    def __str__(self): return S('x')\nraise E"
+    assert sandbox.run(Program(liar)).exception == "E: x"
+
+
+def test_numpys_numbers_are_the_same_in_every_sandbox():
+    def number():
+        with Sandbox(packages=("numpy",)) as one:
+            return one.run(Program("import numpy", "float(numpy.random.rand())")).value
+
+    assert number() == number()
+
+
 def test_a_program_with_a_call_gives_value_type_and_its_own_output(sandbox):
     execution = sandbox.run(Program("def f(x):\n    print('hi')\n    return [x, None]", "f('a')"))
     assert execution.verdict is Verdict.OK

@@ -9,7 +9,7 @@ import pytest
 
 from cluster import cli
 from cluster.config import RunSettings
-from cluster.data.splits import write_split
+from cluster.data.splits import read_split, write_split
 from cluster.runs import RunFolder, write_jsonl
 from reward.sandbox import Limits, Sandbox
 from reward.scoring import score_group
@@ -324,6 +324,12 @@ def spoiled(run, how):
         case "no data":
             data.unlink()
             return f"{data}: not there, "
+        case "spoilt data":
+            data.write_bytes(data.read_bytes()[:-100])
+            return f"{data}: cannot be read as Parquet: "
+        case "no program":
+            write_split(data, [replace(problem, code="def f(:") for problem in read_split(data)])
+            return "the run's data: problem "
         case "no rollouts":
             for path in run.rollouts("rl").iterdir():
                 path.unlink()
@@ -335,7 +341,18 @@ def spoiled(run, how):
     return f"{config}: data: "
 
 
-HOW = ["not JSON", "no object", "no text", "no verdict", "no data", "no rollouts", "no run", "bad settings"]
+HOW = [
+    "not JSON",
+    "no object",
+    "no text",
+    "no verdict",
+    "no data",
+    "spoilt data",
+    "no program",
+    "no rollouts",
+    "no run",
+    "bad settings",
+]
 
 
 @pytest.mark.parametrize("how", HOW)

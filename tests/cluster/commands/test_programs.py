@@ -331,6 +331,19 @@ def test_a_state_with_half_a_character_is_shown(codereason, tmp_path):
     assert (status, "x: \\ud800" in out) == (0, True)
 
 
+def test_what_a_program_says_in_half_characters_is_shown(codereason, tmp_path):
+    path = tmp_path / "half.py"
+    path.write_text('raise ValueError("\\ud800")\n')
+    status, out, _ = codereason("sandbox", path)
+    assert (status, out.startswith("exception: ValueError: \\ud800")) == (0, True)
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_the_program(codereason, tmp_path):
+    path = tmp_path / "marked.py"
+    path.write_bytes(b"\xef\xbb\xbfx = 6\n")
+    assert codereason("sandbox", path, "--call", "x * 7")[1].startswith("ok: 42")
+
+
 @pytest.mark.parametrize("out", [".", "/", ".."])
 def test_scores_are_not_written_over_a_folder(codereason, tmp_path, out):
     rows = tmp_path / "rows.jsonl"
