@@ -70,7 +70,7 @@ class Slots:
         return sum(sandbox.restarts for sandbox in self._sandboxes)
 
     def run(self, program: Program, limits: Limits | None = None, patience_s: float = 300.0) -> Execution:
-        """Runs a program in a free slot. One whose machinery fails on it gets a second try in another slot.
+        """Runs a program in a free slot. One whose machinery fails on it gets a second try, in the slot that is free next.
 
         Raises:
             AllBusy: no slot became free within `patience_s` seconds.

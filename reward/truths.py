@@ -17,7 +17,7 @@ from reward.tracing import Trace
 from rl.anchors import Instrumented
 from rl.verdicts import Verdict
 
-TRACER_VERSION = 2
+TRACER_VERSION = 3
 """To be raised with every change of what the tracer or the sandbox makes of the same program."""
 
 BY_CHANCE = frozenset({Verdict.SANDBOX_ERROR, Verdict.TIMEOUT, Verdict.MEMORY, Verdict.CRASHED, Verdict.NO_RESULT})
