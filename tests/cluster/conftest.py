@@ -35,10 +35,11 @@ def recovered(request):
 def pytest_terminal_summary(terminalreporter):
     """How long what was killed took to work again."""
     lines = [
-        f"{one[1]:7.1f} s  {one[0]:<11} {report.nodeid.partition('::')[2]}"
+        f"{'never' if seconds is None else f'{seconds:.1f} s':>9}  {part:<11} {report.nodeid.partition('::')[2]}"
         for report in terminalreporter.getreports("passed")
         for name, one in report.user_properties
         if name == "recovery"
+        for part, seconds in [one]
     ]
     if lines:
         terminalreporter.section("seconds until it worked again")
